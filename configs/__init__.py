@@ -1,0 +1,1 @@
+"""Study files that are shipped with the package; each file's header states its question, trajectories, cost and command."""

@@ -1,0 +1,82 @@
+"""From a study's ``data`` section to an encoded corpus: found, read and encoded once, then cached by content."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from sweep.study import Data, ImdbData, SyntheticData, TableData
+from trainables.corpus import ENCODER_VERSION, Corpus, encode, load_cached, save
+from trainables.errors import RequestError
+from trainables.sources import Source
+from trainables.sources.download import IMDB_FILE, IMDB_MD5, IMDB_URL, download
+from trainables.sources.imdb import ImdbSource
+from trainables.sources.synthetic import SyntheticSource
+from trainables.sources.table import TableSource
+
+
+def cache_folder() -> Path:
+    """``AL_SWEEP_CACHE``, else the user's cache folder."""
+    own = os.environ.get("AL_SWEEP_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "al-sweep"
+
+
+def load_corpus(data: Data, console: Console) -> Corpus:
+    """The corpus that a ``data`` section describes.
+
+    Raises:
+        RequestError: the data are missing, malformed or have one class only.
+    """
+    source = _source(data, console)
+    key = hashlib.sha256(f"{ENCODER_VERSION}\n{source.name}\n{source.fingerprint()}\n{data.max_tokens}\n{data.vocabulary_size}".encode())
+    path = cache_folder() / "corpora" / f"{key.hexdigest()[:32]}.npz"
+    cached = load_cached(path)
+    if cached is not None:
+        return cached
+    with console.status(f"reading and encoding the {source.name} reviews (once: the result is cached)"):
+        corpus = encode(source.name, source.read(), max_tokens=data.max_tokens, vocabulary_size=data.vocabulary_size)
+    try:
+        save(corpus, path)
+    except OSError as error:
+        console.print(f"[yellow]The encoded corpus is not cached: {path}: {error.strerror}[/]")
+    return corpus
+
+
+def _source(data: Data, console: Console) -> Source:
+    match data:
+        case ImdbData():
+            return ImdbSource(_imdb_path(data.path, lambda target: _download_imdb(target, console)))
+        case TableData():
+            test_path = Path(data.test_path) if data.test_path else None
+            return TableSource(Path(data.path), data.text, data.label, test_path, data.test_fraction, data.split_seed)
+        case SyntheticData():
+            return SyntheticSource(data.train_size, data.test_size, data.num_classes, data.seed)
+
+
+def _imdb_path(given: str | None, fetch: Callable[[Path], None]) -> Path:
+    """``data.path``, else ``IMDB_PATH``, else the cache, filled by a download if need be."""
+    named = given or os.environ.get("IMDB_PATH")
+    if named:
+        return Path(named)
+    target = cache_folder() / IMDB_FILE
+    if not target.exists():
+        fetch(target)
+    return target
+
+
+def _download_imdb(target: Path, console: Console) -> None:
+    url = os.environ.get("AL_SWEEP_IMDB_URL", IMDB_URL)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as display:
+        task = display.add_task("downloading the IMDB reviews", total=None)
+        try:
+            download(url, target, IMDB_MD5, lambda done, total: display.update(task, completed=done, total=total))
+        except OSError as error:
+            raise RequestError(
+                f"{target}: the download cannot be kept here ({error.strerror}); set AL_SWEEP_CACHE to another folder"
+            ) from error

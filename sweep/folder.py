@@ -1,0 +1,144 @@
+"""The study's folder: what the study is, what was planned, every launch, and which trajectories are finished.
+
+STORAGE/STUDY/
+study.yaml        the latest launch's study, every default written out
+plan.json         every cell ever asked for -> trajectory id
+launches/*.json   one per launch
+lease.json        who is running it now
+trajectories/     a ledger each
+report/
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import yaml
+
+from sweep.plan import Plan, plan_record
+from sweep.study import SCIENCE_SECTIONS, Study
+from trainables.corpus import Corpus
+from trainables.errors import RequestError
+from trainables.ledger import SEALED
+from trainables.spec import SCIENCE_VERSION
+from trainables.storage import Storage, open_storage
+
+STUDY_FILE, PLAN_FILE, LAUNCHES, TRAJECTORIES = "study.yaml", "plan.json", "launches", "trajectories"
+OWN_NAMES = {STUDY_FILE, PLAN_FILE, LAUNCHES, TRAJECTORIES, "lease.json", "report"}
+
+
+class StudyFolder:
+    """One study's folder on storage; nothing is written before the first `save`."""
+
+    def __init__(self, storage: Storage) -> None:
+        """`storage` is the study's own folder."""
+        self.storage = storage
+
+    @classmethod
+    def of(cls, study: Study, storage: str | None = None) -> "StudyFolder":
+        """The folder of a study below its storage.
+
+        Raises:
+            RequestError: the storage is a URI that cannot be understood.
+        """
+        location = storage or study.storage
+        try:
+            return cls(open_storage(location).folder(study.study))
+        except (ValueError, OSError) as error:
+            raise RequestError(f"storage = {location!r}: {error}; give a folder, or an s3:// or gs:// URI") from error
+
+    def check(self, study: Study, corpus: Corpus) -> None:
+        """Refuse a folder that holds something else, or this study with another science.
+
+        Raises:
+            RequestError: with the difference, field by field.
+        """
+        try:
+            names = set(self.storage.names())
+        except OSError as error:
+            raise RequestError(f"{self.storage.location}: cannot be read as a folder ({error}); give another --storage") from error
+        strangers = sorted(names - OWN_NAMES)
+        if strangers or (STUDY_FILE not in names and TRAJECTORIES in names):
+            found = ", ".join(strangers[:5]) or "trajectories without a study.yaml"
+            raise RequestError(f"{self.storage.location} holds something else ({found}); choose another study name or --storage")
+        if STUDY_FILE in names and PLAN_FILE in names:
+            changes = self._changes(study, corpus)
+            if changes:
+                raise RequestError(
+                    f"{self.storage.location} holds this study with another science; results are never mixed:\n"
+                    + "\n".join(f"  {change}" for change in changes)
+                    + "\nGive the changed study another name (study: ...), or undo the change"
+                )
+
+    def _changes(self, study: Study, corpus: Corpus) -> list[str]:
+        """What differs in science between the folder and the request."""
+        try:
+            old = yaml.safe_load(self.storage.read(STUDY_FILE))
+            plan = self.plan()
+            old_facts = {"science_version": plan["science_version"], "data.digest": plan["corpus"]["digest"]}
+            old_science = {section: old[section] for section in SCIENCE_SECTIONS}
+        except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
+            raise RequestError(
+                f"{self.storage.location}: {STUDY_FILE} or {PLAN_FILE} is damaged ({error}); restore it or move it away"
+            ) from error
+        new = study.resolved()
+        before = _flat(old_science) | old_facts
+        after = _flat({section: new[section] for section in SCIENCE_SECTIONS})
+        after |= {"science_version": SCIENCE_VERSION, "data.digest": corpus.digest}
+        changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+        if before["data.digest"] == after["data.digest"]:
+            changed = [key for key in changed if not key.startswith("data.")]
+        return [f"{key}: {before.get(key)!r} -> {after.get(key)!r}" for key in changed]
+
+    def plan(self) -> dict[str, Any]:
+        """The content of ``plan.json``."""
+        content: dict[str, Any] = json.loads(self.storage.read(PLAN_FILE))
+        return content
+
+    def save(self, study: Study, plan: Plan, corpus: Corpus) -> None:
+        """Write what the study is now, and add its cells to those of earlier launches."""
+        earlier = self.plan() if self.storage.exists(PLAN_FILE) else None
+        self.storage.write(STUDY_FILE, yaml.safe_dump(study.resolved(), sort_keys=False, allow_unicode=True).encode())
+        self.storage.write(PLAN_FILE, json.dumps(plan_record(plan, study, corpus, earlier)).encode())
+
+    def write_launch(self, name: str, record: Mapping[str, object]) -> None:
+        """Write or replace a launch's record."""
+        self.storage.write(f"{LAUNCHES}/{name}.json", (json.dumps(record, indent=1) + "\n").encode())
+
+    def launches(self) -> list[dict[str, Any]]:
+        """All launch records, oldest first."""
+        return [json.loads(self.storage.read(f"{LAUNCHES}/{name}")) for name in self.storage.names(LAUNCHES)]
+
+    def trajectory(self, trajectory_id: str) -> Storage:
+        """The folder of one trajectory."""
+        return self.storage.folder(f"{TRAJECTORIES}/{trajectory_id}")
+
+    def finished(self) -> set[str]:
+        """Ids of the trajectories that are sealed."""
+        return self._having(SEALED, self.storage.names(TRAJECTORIES))
+
+    def failures(self, trajectory_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The failure records of those trajectories whose last attempt failed."""
+        failed = self._having("failure.json", trajectory_ids)
+        return {trajectory_id: json.loads(self.trajectory(trajectory_id).read("failure.json")) for trajectory_id in sorted(failed)}
+
+    def rounds_done(self, trajectory_ids: Iterable[str]) -> dict[str, int]:
+        """Finished rounds of trajectories that are not sealed yet."""
+        ids = list(trajectory_ids)
+        with ThreadPoolExecutor(16) as pool:
+            counts = pool.map(lambda i: sum(name.endswith(".json") for name in self.trajectory(i).names("rounds")), ids)
+        return dict(zip(ids, counts, strict=True))
+
+    def _having(self, name: str, trajectory_ids: Iterable[str]) -> set[str]:
+        ids = list(trajectory_ids)
+        with ThreadPoolExecutor(16) as pool:
+            return {i for i, there in zip(ids, pool.map(lambda i: self.trajectory(i).exists(name), ids), strict=True) if there}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

@@ -1,0 +1,182 @@
+"""The command ``python -m sweep.launch``: plan a study, then show the plan, or run what remains of it and report.
+
+Exit codes: 0 all well; 1 some trajectories failed; 2 the request was wrong and nothing was written; 130 interrupted.
+"""
+
+import argparse
+import json
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.markup import escape
+
+from sweep.data import load_corpus
+from sweep.folder import TRAJECTORIES, StudyFolder
+from sweep.lease import Lease, held
+from sweep.plan import Plan, make_plan
+from sweep.plan_view import plan_as_dict, print_plan
+from sweep.progress import Progress
+from sweep.provenance import circumstances, launch_name
+from sweep.runner import check_resources, ray_cluster, run
+from sweep.study import Study
+from sweep.study_file import load_study
+from trainables.corpus import Corpus
+from trainables.errors import RequestError
+from trainables.ledger import now
+
+OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+DEFAULT_CONFIG = "quickstart.yaml"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A launch that was found possible: everything is read and checked, nothing is written."""
+
+    study: Study
+    corpus: Corpus
+    plan: Plan
+    folder: StudyFolder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out the command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    output, messages = Console(), Console(stderr=True)
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        request = _prepare(options, messages)
+        view = plan_as_dict(request.study, request.corpus, request.plan, request.folder)
+        if options.dry_run and options.json:
+            print(json.dumps(view, indent=1))
+        else:
+            print_plan(view, output)
+        return OK if options.dry_run else _launch(request, options, output)
+    except RequestError as error:
+        messages.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        return WRONG_REQUEST
+    except KeyboardInterrupt:
+        messages.print("interrupted before anything was run")
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sweep.launch", description="Run what remains of a study, and report.")
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"study file; default: the shipped {DEFAULT_CONFIG}")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a field, as in grid.seeds=20")
+    parser.add_argument("--storage", metavar="PATH", help="folder or URI for the results; overrides the study file")
+    parser.add_argument("--dry-run", action="store_true", help="show the plan and stop; nothing is written")
+    parser.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")
+    parser.add_argument("--address", metavar="ADDRESS", help="a running Ray cluster, as in auto; default: this machine")
+    parser.add_argument("--no-report", action="store_true", help="do not write the report at the end")
+    return parser
+
+
+def _as_interrupt(signal_number: int, frame: FrameType | None) -> None:
+    """SIGTERM stops a launch as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def _prepare(options: argparse.Namespace, messages: Console) -> Request:
+    """Read and check everything that can be wrong before anything is written."""
+    if options.json and not options.dry_run:
+        raise RequestError("--json shows a plan: give it together with --dry-run")
+    if options.config:
+        study = load_study(Path(options.config), options.set)
+    else:
+        with as_file(files("configs") / DEFAULT_CONFIG) as path:
+            study = load_study(path, options.set)
+    folder = StudyFolder.of(study, options.storage)
+    corpus = load_corpus(study.data, messages)
+    plan = make_plan(study, corpus)
+    folder.check(study, corpus)
+    return Request(study, corpus, plan, folder)
+
+
+def _launch(request: Request, options: argparse.Namespace, output: Console) -> int:
+    """Run what remains under the study's lease, keep a record of the launch, report, and say what to do next."""
+    name = launch_name()
+    command = [sys.executable, "-m", "sweep.launch", *sys.argv[1:]]
+    with held(request.folder.storage, name) as lease:
+        remaining = request.plan.remaining(request.folder.finished())
+        record = circumstances(command) | {"begun": now(), "study": request.study.resolved(), "to_run": len(remaining)}
+        request.folder.save(request.study, request.plan, request.corpus)
+        request.folder.write_launch(name, record | {"outcome": "running"})
+        progress = Progress(
+            output,
+            {spec.trajectory_id: spec for spec in remaining},
+            request.plan.costs,
+            request.folder.rounds_done(spec.trajectory_id for spec in remaining),
+        )
+        outcome = "crashed"
+        try:
+            interrupted = bool(remaining) and _run_remaining(request, options.address, name, progress)
+            outcome = "interrupted" if interrupted else "some failed" if progress.failed else "finished"
+        except RequestError:
+            outcome = "refused"
+            raise
+        finally:
+            if not lease.lost:
+                request.folder.write_launch(name, record | {"ended": now(), "outcome": outcome, "failed": progress.failed})
+    if interrupted:
+        _say_interrupted(lease, command, output)
+        return INTERRUPTED
+    unfinished = set(request.plan.specs) - request.folder.finished()
+    if not options.no_report and len(unfinished) < len(request.plan.specs):
+        subprocess.run([sys.executable, "-m", "analysis.report", request.folder.storage.location], check=False)
+    _say_end(request, unfinished, progress.failed, output)
+    return SOME_FAILED if unfinished else OK
+
+
+def _run_remaining(request: Request, address: str | None, name: str, progress: Progress) -> bool:
+    """Run what remains on Ray; True if it was interrupted."""
+    remaining = list(request.plan.remaining(request.folder.finished()))
+    try:
+        with ray_cluster(address) as available:
+            if not address:
+                check_resources(request.study.resources, available)
+            with progress:
+                trajectories = request.folder.storage.folder(TRAJECTORIES)
+                run(remaining, request.corpus, request.study.resources, trajectories, name, progress)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _say_interrupted(lease: Lease, command: Sequence[str], output: Console) -> None:
+    if lease.lost:
+        output.print("[yellow]Stopped:[/] another launch has taken this study over.")
+        return
+    output.print("[yellow]Interrupted.[/] Every finished round is kept. To go on, give the same command again:", soft_wrap=True)
+    output.print(f"  {_shown(command)}", highlight=False, soft_wrap=True)
+
+
+def _shown(command: Sequence[str]) -> str:
+    return shlex.join(["python", *command[1:]])
+
+
+def _say_end(request: Request, unfinished: set[str], errors: Mapping[str, str], output: Console) -> None:
+    total = len(request.plan.specs)
+    output.print(f"[bold]{total - len(unfinished):,} of {total:,} trajectories are finished[/]; results are in", highlight=False)
+    output.print(f"  {request.folder.storage.location}", highlight=False, soft_wrap=True)
+    for trajectory_id in sorted(unfinished):
+        reason = errors.get(trajectory_id, "not finished, and no error was reported")
+        output.print(f"[red]failed[/] {trajectory_id}: {escape(reason)}", highlight=False, soft_wrap=True)
+    if unfinished:
+        output.print("Mend the cause and give the same command again: only what failed is run.", soft_wrap=True)
+    else:
+        output.print(
+            "More seeds, arms, rates or T: give the same command with --set, as in --set grid.seeds=20; only what is new is run.",
+            soft_wrap=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

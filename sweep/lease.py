@@ -1,0 +1,131 @@
+"""One launch at a time runs a study: who holds it says so in ``lease.json`` and keeps saying it.
+
+A lock of the file system would be simpler and does not exist on object stores, nor reliably on network file systems. A lease is a
+file with its holder's name and a heartbeat. It is taken over at once if the holder's process is dead on this host, or if the
+heartbeat stopped; a holder that finds another's name in it stops itself. Even in the instant where two launches meet no result can
+be harmed: ledgers let the first writer win.
+"""
+
+import getpass
+import json
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trainables.errors import RequestError
+from trainables.storage import Storage
+
+LEASE_FILE = "lease.json"
+HEARTBEAT_SECONDS = 5.0
+STALE_SECONDS = 30.0
+"""A heartbeat older than this has stopped; clocks of hosts that share a storage must agree better than that."""
+
+
+class Lease:
+    """Held until released, or until another launch takes it over."""
+
+    def __init__(self, storage: Storage, launch: str) -> None:
+        """`storage` is the study's folder, `launch` the name of this launch."""
+        self._storage = storage
+        self._me = {"launch": launch, **_process()}
+        self._released = threading.Event()
+        self.lost = False
+        """True once another launch holds the study."""
+
+    def acquire(self) -> None:
+        """Take the lease.
+
+        Raises:
+            RequestError: another launch holds it and is alive, or the storage cannot be written.
+        """
+        try:
+            if not self._storage.create(LEASE_FILE, self._content()):
+                holder = _read(self._storage)
+                if holder and not _is_dead(holder):
+                    raise RequestError(
+                        f"{self._storage.location} is being run by {holder['user']} on {holder['host']}, process {holder['pid']} "
+                        f"(launch {holder['launch']}); wait for it, or stop it there with Ctrl-C"
+                    )
+                self._storage.write(LEASE_FILE, self._content())
+        except OSError as error:
+            raise RequestError(f"{self._storage.location}: cannot be written ({error}); give another --storage") from error
+
+    def keep(self) -> None:
+        """Renew the heartbeat until released; if the lease is lost, interrupt the main thread as Ctrl-C would."""
+        while not self._released.wait(HEARTBEAT_SECONDS):
+            try:
+                if not self._is_mine():
+                    self.lost = True
+                    signal.raise_signal(signal.SIGINT)
+                    return
+                self._storage.write(LEASE_FILE, self._content())
+            except OSError:
+                continue  # passing trouble of the storage; if it lasts, the trials say so
+
+    def release(self) -> None:
+        """Give the lease back, unless it is another's by now."""
+        self._released.set()
+        try:
+            if self._is_mine():
+                self._storage.remove(LEASE_FILE)
+        except OSError:
+            pass  # it goes stale by itself
+
+    def _is_mine(self) -> bool:
+        holder = _read(self._storage)
+        return bool(holder) and holder["launch"] == self._me["launch"]
+
+    def _content(self) -> bytes:
+        return json.dumps({**self._me, "heartbeat": time.time()}).encode()
+
+
+@contextmanager
+def held(storage: Storage, launch: str) -> Iterator[Lease]:
+    """Hold a study's lease for the time of a block."""
+    lease = Lease(storage, launch)
+    lease.acquire()
+    heartbeat = threading.Thread(target=lease.keep, daemon=True, name="lease heartbeat")
+    heartbeat.start()
+    try:
+        yield lease
+    finally:
+        lease.release()
+        heartbeat.join()
+
+
+def _read(storage: Storage) -> dict[str, Any]:
+    """The lease's content; empty if there is none, or none that can be read."""
+    try:
+        content: dict[str, Any] = json.loads(storage.read(LEASE_FILE))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if {"launch", "user", "host", "pid", "started", "heartbeat"} <= set(content) else {}
+
+
+def _process() -> dict[str, object]:
+    return {"user": getpass.getuser(), "host": platform.node(), "pid": os.getpid(), "started": _start_of(os.getpid())}
+
+
+def _is_dead(holder: dict[str, Any]) -> bool:
+    if holder["host"] == platform.node() and _start_of(holder["pid"]) != holder["started"]:
+        return True
+    return time.time() - float(holder["heartbeat"]) > STALE_SECONDS
+
+
+def _start_of(pid: int) -> str | None:
+    """When a process of this host started, so that a reused pid is not taken for it; None if there is no such live process."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        if stat.parent.parent.joinpath("self").exists():
+            fields = stat.read_text().rpartition(")")[2].split()
+            return None if fields[0] in "ZX" else fields[19]
+        os.kill(pid, 0)
+    except (OSError, IndexError):
+        return None
+    return "unknown"

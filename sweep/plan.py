@@ -1,0 +1,234 @@
+"""From a study's grid to the trajectories that have to be computed.
+
+A *cell* is one point of the grid: seed x acquisition x dropout rate x T, and the full-data model once per seed and dropout rate.
+Computing every cell is the plain and wrong way: a third or more of a typical grid is the same trajectory under another name.
+Guessing from results which cells agree is worse. Here cells that *cannot* differ share a trajectory, by rules that can be read below;
+cells that cannot mean anything are refused by name; and the plan says which and why. Whatever is left is one `TrajectorySpec` per
+distinct id, so that equal work has one name whoever asks for it, and finished work is never done again.
+
+Order: seed-major, so that whole paired blocks finish early and a running study can be analysed; in a block the longest first, so
+that no core idles at the end behind one late long trajectory.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from sweep.study import Study
+from trainables.acquisition import ACQUISITIONS
+from trainables.corpus import Corpus
+from trainables.errors import RequestError
+from trainables.spec import FULL_DATA, SCIENCE_VERSION, TrajectorySpec
+
+BACKWARD_COST = 3
+"""A training token costs about three forward ones: measured 2.8 to 3.3 at hidden 64."""
+
+BINARY_TWINS = {
+    "margin": "entropy",
+    "least_confidence": "entropy",
+    "softmax_margin": "softmax_entropy",
+    "softmax_least_confidence": "softmax_entropy",
+}
+"""With two classes these rank by |pbar - 1/2| as entropy does."""
+
+DETERMINISTIC_TWINS = {"entropy": "softmax_entropy", "margin": "softmax_margin", "least_confidence": "softmax_least_confidence"}
+"""With no dropout every pass is the deterministic network, and these read its distribution alone."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid, and what became of it."""
+
+    seed: int
+    acquisition: str
+    dropout_rate: float
+    mc_passes: int | None
+    """T as the grid has it; None for the full-data model."""
+    trajectory_id: str | None
+    """The trajectory that stands for the cell; None if the cell is refused."""
+    note: str | None
+    """Why the cell is refused, or why it shares a trajectory with others."""
+
+    @property
+    def key(self) -> tuple[int, str, float, int | None]:
+        """The point itself."""
+        return self.seed, self.acquisition, self.dropout_rate, self.mc_passes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a study and the trajectories behind them."""
+
+    cells: tuple[Cell, ...]
+    specs: Mapping[str, TrajectorySpec]
+    """Unique trajectories by id, in the order in which they are to be run."""
+    costs: Mapping[str, float]
+    """Tokens of forward computation that each trajectory takes, roughly."""
+
+    def notes(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Reasons with their numbers of cells: for sharing a trajectory, and for refusal."""
+        merged: dict[str, int] = {}
+        refused: dict[str, int] = {}
+        for cell in self.cells:
+            if cell.note:
+                reasons = merged if cell.trajectory_id else refused
+                reasons[cell.note] = reasons.get(cell.note, 0) + 1
+        return merged, refused
+
+    def remaining(self, finished: AbstractSet[str]) -> list[TrajectorySpec]:
+        """What has still to be run, in order."""
+        return [spec for trajectory_id, spec in self.specs.items() if trajectory_id not in finished]
+
+
+def make_plan(study: Study, corpus: Corpus) -> Plan:
+    """All cells of the study's grid, and their unique trajectories in the order of running.
+
+    Raises:
+        RequestError: budgets beyond the training reviews, or nothing left to run.
+        ValueError: two specs that differ share an id.
+    """
+    _check_against(study, corpus)
+    common = _common_fields(study, corpus)
+    cells: list[Cell] = []
+    specs: dict[str, TrajectorySpec] = {}
+    for point in _points(study):
+        seed, acquisition, dropout_rate, mc_passes = point
+        spec, note = _spec_of_cell(study, corpus, common, point)
+        cells.append(Cell(seed, acquisition, dropout_rate, mc_passes, spec.trajectory_id if spec else None, note))
+        if spec and specs.setdefault(spec.trajectory_id, spec) != spec:
+            raise ValueError(f"two trajectories that differ share the id {spec.trajectory_id}: {spec} and {specs[spec.trajectory_id]}")
+    if not specs:
+        raise RequestError("every cell of the grid is refused:\n" + "\n".join(sorted({str(cell.note) for cell in cells})))
+    costs = {trajectory_id: cost_tokens(spec, corpus) for trajectory_id, spec in specs.items()}
+    seeds = {seed: position for position, seed in enumerate(study.grid.seeds)}
+    order = sorted(specs, key=lambda trajectory_id: (seeds[specs[trajectory_id].seed], -costs[trajectory_id]))
+    return Plan(tuple(cells), {trajectory_id: specs[trajectory_id] for trajectory_id in order}, costs)
+
+
+def _points(study: Study) -> Iterator[tuple[int, str, float, int | None]]:
+    """The grid's points, seed-major; T is None for the full-data model."""
+    grid = study.grid
+    for seed in grid.seeds:
+        for dropout_rate in grid.dropout_rate:
+            if study.baseline.full_data:
+                yield seed, FULL_DATA, dropout_rate, None
+            for acquisition in grid.acquisition:
+                for mc_passes in grid.mc_passes:
+                    yield seed, acquisition, dropout_rate, mc_passes
+
+
+def _check_against(study: Study, corpus: Corpus) -> None:
+    """Refuse budgets that the corpus cannot fill."""
+    largest, num_train = study.protocol.label_budgets[-1], len(corpus.train)
+    if largest > num_train:
+        raise RequestError(
+            f"protocol.label_budgets ends at {largest:,}, but the corpus has {num_train:,} training reviews; lower stop to at most that"
+        )
+
+
+def _common_fields(study: Study, corpus: Corpus) -> dict[str, Any]:
+    """The fields that all trajectories of the study have in common."""
+    sections = study.model.model_dump(exclude={"site_dropout"}) | study.training.model_dump()
+    sites = {f"{site}_dropout": rate for site, rate in study.model.site_dropout.model_dump().items()}
+    return {"corpus": corpus.digest, **sections, **sites}
+
+
+def _spec_of_cell(
+    study: Study, corpus: Corpus, common: Mapping[str, Any], point: tuple[int, str, float, int | None]
+) -> tuple[TrajectorySpec | None, str | None]:
+    """The trajectory that stands for a cell, or None; and the reason where it is not the cell's very own."""
+    seed, acquisition, dropout_rate, mc_passes = point
+    sites = {name: None if rate == dropout_rate else rate for name, rate in common.items() if name.endswith("_dropout")}
+    drops_nothing = dropout_rate == 0 and not any(sites.values())
+    note = None
+    if acquisition != FULL_DATA:
+        acquisition, mc_passes, note, refused = _arm(acquisition, mc_passes, drops_nothing, len(corpus.class_names), study.grid.mc_passes)
+        if refused:
+            return None, note
+    protocol = study.protocol
+    eval_budgets = protocol.mc_budgets if acquisition != FULL_DATA else (len(corpus.train),) * bool(protocol.mc_budgets)
+    fields = {
+        **common,
+        **sites,
+        "seed": seed,
+        "acquisition": acquisition,
+        "dropout_rate": dropout_rate,
+        "mc_passes": mc_passes,
+        "label_budgets": None if acquisition == FULL_DATA else protocol.label_budgets,
+        "pool_subsample": None if acquisition == FULL_DATA or protocol.pool_subsample == "all" else protocol.pool_subsample,
+        "eval_mc_passes": protocol.eval_mc_passes if eval_budgets else None,
+        "eval_mc_budgets": eval_budgets,
+    }
+    return TrajectorySpec(**fields), note
+
+
+def _arm(
+    acquisition: str, mc_passes: int | None, drops_nothing: bool, num_classes: int, axis: Sequence[int]
+) -> tuple[str, int | None, str | None, bool]:
+    """The acquisition and T that a cell amounts to, the reason where they are not its own, and whether it is refused."""
+    function = ACQUISITIONS[acquisition]
+    if function.min_passes > 1 and drops_nothing:
+        return acquisition, mc_passes, f"{acquisition} is identically 0 without dropout: it would choose as random does", True
+    if mc_passes is not None and mc_passes < function.min_passes and function.prediction == "mc":
+        return acquisition, mc_passes, f"{acquisition} is identically 0 at T={mc_passes}: it would choose as random does", True
+    notes = []
+    if drops_nothing and acquisition in DETERMINISTIC_TWINS:
+        notes.append(f"{acquisition} is {DETERMINISTIC_TWINS[acquisition]} without dropout")
+        acquisition = DETERMINISTIC_TWINS[acquisition]
+    if num_classes == 2 and acquisition in BINARY_TWINS:
+        notes.append(f"{acquisition} ranks as {BINARY_TWINS[acquisition]} does with two classes")
+        acquisition = BINARY_TWINS[acquisition]
+    if ACQUISITIONS[acquisition].prediction != "mc":
+        if len(axis) > 1:
+            notes.append(f"{acquisition} does not depend on T")
+        mc_passes = None
+    return acquisition, mc_passes, "; ".join(notes) or None, False
+
+
+def cost_tokens(spec: TrajectorySpec, corpus: Corpus) -> float:
+    """Tokens of forward computation of a whole trajectory: training, scoring and evaluation; for ordering and for the ETA."""
+    num_train = len(corpus.train)
+    mean_length = corpus.train.num_tokens / num_train
+    budgets = spec.label_budgets or (num_train,)
+    trained = sum(max(spec.min_steps * spec.batch_size, spec.epochs * budget) for budget in budgets)
+    evaluated = corpus.test.num_tokens * (len(budgets) + len(spec.eval_mc_budgets) * (spec.eval_mc_passes or 0))
+    passes = _scoring_passes(spec)
+    subsample = math.inf if spec.pool_subsample is None else spec.pool_subsample
+    scored = sum(min(max(subsample, 10 * (after - before)), num_train - before) for before, after in pairwise(budgets))
+    return BACKWARD_COST * trained * mean_length + evaluated + passes * scored * mean_length
+
+
+def _scoring_passes(spec: TrajectorySpec) -> int:
+    if spec.acquisition == FULL_DATA:
+        return 0
+    return {"none": 0, "deterministic": 1, "mc": spec.mc_passes or 0}[ACQUISITIONS[spec.acquisition].prediction]
+
+
+def plan_record(plan: Plan, study: Study, corpus: Corpus, earlier: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What ``plan.json`` holds: the corpus, and all cells that were ever asked for under this study's science."""
+    cells = {tuple(cell[name] for name in CELL_FIELDS[:4]): cell for cell in (earlier or {}).get("cells", [])}
+    cells |= {cell.key: {name: getattr(cell, name) for name in CELL_FIELDS} for cell in plan.cells}
+    return {
+        "study": study.study,
+        "science_version": SCIENCE_VERSION,
+        "corpus": describe_corpus(corpus),
+        "cells": list(cells.values()),
+    }
+
+
+CELL_FIELDS = ("seed", "acquisition", "dropout_rate", "mc_passes", "trajectory_id", "note")
+
+
+def describe_corpus(corpus: Corpus) -> dict[str, Any]:
+    """The facts of a corpus that a reader of results needs."""
+    return {
+        "source": corpus.source,
+        "digest": corpus.digest,
+        "train_reviews": len(corpus.train),
+        "test_reviews": len(corpus.test),
+        "classes": list(corpus.class_names),
+        "num_embeddings": corpus.num_embeddings,
+    }

@@ -1,0 +1,53 @@
+"""Where results come from: command, commit, versions, hardware and times of one launch."""
+
+import importlib.metadata
+import os
+import platform
+import secrets
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("al-sweep", "ray", "torch", "numpy", "pandas", "pyarrow", "pydantic")
+
+
+def launch_name() -> str:
+    """Time and chance: sorts by time and never meets another."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def circumstances(command: list[str]) -> dict[str, Any]:
+    """What a launch record says about its beginning."""
+    return {
+        "command": command,
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain")),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "hardware": {"host": platform.node(), "system": platform.platform(), "cores": os.cpu_count(), "memory_bytes": _memory_bytes()},
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of git on this code's checkout; None where the code is not one."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _memory_bytes() -> int | None:
+    if sys.platform == "win32":
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,244 @@
+"""What a study file may say: the sections, their fields with roles and ranges, and their defaults.
+
+Strict and frozen. Short forms (``seeds: 10``, ``label_budgets: {start, stop, growth}``) are expanded on reading, so a `Study` holds
+plain lists, and ``study.yaml`` in the results shows what was meant. ``study_file.py`` reads the YAML and explains what is wrong.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Strict, model_validator
+
+from trainables.acquisition import ACQUISITIONS
+from trainables.spec import SITES, Pooling
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
+
+
+def _as_list(value: object) -> object:
+    """A single value stands for a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _distinct(value: object) -> object:
+    items = _as_list(value)
+    assert isinstance(items, list | tuple)
+    twice = sorted({repr(item) for item in items if items.count(item) > 1})
+    if twice:
+        raise ValueError(f"each value once, but {', '.join(twice)} is there more than once")
+    return items
+
+
+def _seeds(value: object) -> object:
+    """A number n (0 to n-1), a list, or ranges as in ``"100-104,7"``."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return list(range(value))
+    if isinstance(value, str):
+        found = [re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part) for part in value.split(",")]
+        if not all(found):
+            raise ValueError('a number of seeds, a list of seeds, or ranges such as "100-104"')
+        return _distinct([seed for match in found if match for seed in range(int(match[1]), int(match[2] or match[1]) + 1)])
+    return _distinct(value)
+
+
+def _budgets(value: object) -> object:
+    """A list, or {start, stop, growth} or {start, stop, step}: rounded to whole labels, `stop` always the last."""
+    if not isinstance(value, Mapping):
+        return value
+    keys = set(value)
+    numbers = [value[key] for key in keys if isinstance(value[key], int | float) and not isinstance(value[key], bool)]
+    if keys not in ({"start", "stop", "growth"}, {"start", "stop", "step"}) or len(numbers) != len(keys):
+        raise ValueError("a list of numbers of labels, or {start, stop, growth} or {start, stop, step}")
+    start, stop = value["start"], value["stop"]
+    growth, step = value.get("growth", 1), value.get("step", 0)
+    if start < 1 or stop <= start or (growth <= 1 and step < 1):
+        raise ValueError("start at least 1, stop above start, and growth above 1 or step at least 1")
+    budgets: list[int] = []
+    exact = float(start)
+    while round(exact) < stop:
+        if not budgets or round(exact) > budgets[-1]:
+            budgets.append(round(exact))
+        exact = exact * growth + step
+    return [*budgets, round(stop)]
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """A remedy for a misspelling; empty if nothing known is near."""
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _known_acquisition(value: str) -> str:
+    if value not in ACQUISITIONS:
+        raise ValueError(f"one of {', '.join(ACQUISITIONS)}{did_you_mean(value, ACQUISITIONS)}")
+    return value
+
+
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class ImdbData(_Section):
+    """The Large Movie Review Dataset."""
+
+    source: Literal["imdb"]
+    path: str | None = None
+    """Folder or archive; null: ``IMDB_PATH``, else the cache folder, else a download."""
+    max_tokens: Positive = 200
+    """Each review's first tokens that are read."""
+    vocabulary_size: Positive = 10_000
+    """Most frequent words of the training reviews that are kept."""
+
+
+class TableData(_Section):
+    """Reviews in CSV or Parquet files of one's own."""
+
+    source: Literal["csv"]
+    path: str
+    text: str = "text"
+    label: str = "label"
+    test_path: str | None = None
+    """Test reviews; null: a seeded part of `path`."""
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Part of each class that is tested on; without effect where there is a `test_path`."""
+    split_seed: Seed = 0
+    max_tokens: Positive = 200
+    vocabulary_size: Positive = 10_000
+
+
+class SyntheticData(_Section):
+    """Generated reviews: no data set at all, for trying things out."""
+
+    source: Literal["synthetic"]
+    train_size: Positive = 2_000
+    test_size: Positive = 1_000
+    num_classes: Annotated[int, Field(ge=2)] = 2
+    seed: Seed = 0
+    max_tokens: Positive = 60
+    vocabulary_size: Positive = 10_000
+
+
+Data = Annotated[ImdbData | TableData | SyntheticData, Discriminator("source")]
+
+
+class SiteDropout(_Section):
+    """Rates of single dropout sites; null: the grid's ``dropout_rate``."""
+
+    word: Rate | None = None
+    input: Rate | None = None
+    recurrent: Rate | None = None
+    output: Rate | None = None
+
+    @model_validator(mode="after")
+    def _leave_one(self) -> Self:
+        if all(getattr(self, site) is not None for site in SITES):
+            raise ValueError("at least one site must follow grid.dropout_rate, or that axis means nothing")
+        return self
+
+
+class Model(_Section):
+    """The LSTM classifier; fields as in `TrajectorySpec`."""
+
+    embedding_dim: Positive = 64
+    hidden_dim: Positive = 64
+    pooling: Pooling = "mean"
+    embedding_std: Annotated[float, Field(gt=0)] = 0.1
+    site_dropout: SiteDropout = SiteDropout()
+
+
+class Training(_Section):
+    """One round's training; fields as in `TrajectorySpec`."""
+
+    learning_rate: Annotated[float, Field(gt=0)] = 2.0e-3
+    batch_size: Positive = 32
+    min_steps: Positive = 300
+    epochs: Annotated[float, Field(gt=0)] = 8.0
+    prior_length_scale: Annotated[float, Field(ge=0)] = 0.3
+    gradient_clip: Annotated[float, Field(gt=0)] = 1.0
+    warm_start: bool = False
+    validation_fraction: Rate = 0.0
+
+
+class Protocol(_Section):
+    """When labels are asked for and what is measured."""
+
+    label_budgets: Annotated[tuple[Positive, ...], BeforeValidator(_budgets), Strict(False), Field(min_length=1)]
+    pool_subsample: Positive | Literal["all"] = 2_000
+    eval_mc_passes: Positive = 20
+    eval_mc_budgets: Literal["all", "last", "none"] | Annotated[tuple[int, ...], Strict(False)] = "all"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        budgets = self.label_budgets
+        if list(budgets) != sorted(set(budgets)):
+            raise ValueError(f"label_budgets must rise strictly, but are {list(budgets)}")
+        strangers = sorted(set(self.mc_budgets) - set(budgets))
+        if strangers:
+            raise ValueError(f"eval_mc_budgets {strangers} are not label budgets; choose from {list(budgets)}")
+        return self
+
+    @property
+    def mc_budgets(self) -> tuple[int, ...]:
+        """The label budgets at which the MC prediction is measured."""
+        named = {"all": self.label_budgets, "last": self.label_budgets[-1:], "none": ()}
+        return named[self.eval_mc_budgets] if isinstance(self.eval_mc_budgets, str) else self.eval_mc_budgets
+
+
+class Grid(_Section):
+    """The axes; every combination is a cell. A single value stands for a list of one."""
+
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_seeds), Strict(False), Field(min_length=1)]
+    acquisition: Annotated[
+        tuple[Annotated[str, BeforeValidator(_known_acquisition)], ...], BeforeValidator(_distinct), Strict(False), Field(min_length=1)
+    ]
+    dropout_rate: Annotated[tuple[Rate, ...], BeforeValidator(_distinct), Strict(False), Field(min_length=1)]
+    mc_passes: Annotated[tuple[Positive, ...], BeforeValidator(_distinct), Strict(False), Field(min_length=1)] = (10,)
+
+
+class Baseline(_Section):
+    """What the arms are compared with, beside each other."""
+
+    full_data: bool = True
+    """The same model trained on every label, for each seed and dropout rate."""
+
+
+class Resources(_Section):
+    """What a trial is given; nothing here can change an identity."""
+
+    cpu: Positive = 1
+    """Cores, and so threads, of a trial."""
+    gpu: Annotated[float, Field(ge=0)] = 0.0
+    """Share of a GPU; above 0, trials compute on CUDA."""
+    scoring_batch: Positive = 64
+    """Reviews a batch when scoring and evaluating."""
+    store_predictions: bool = True
+    """Keep test log-probabilities where the MC prediction is measured."""
+
+
+class Study(_Section):
+    """One study file, resolved."""
+
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name, and so the folder of the results."""
+    data: Data
+    model: Model = Model()
+    training: Training = Training()
+    protocol: Protocol
+    grid: Grid
+    baseline: Baseline = Baseline()
+    resources: Resources = Resources()
+    storage: str = "results"
+    """Folder, or ``s3://`` or ``gs://`` URI, that holds the study's folder."""
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain values with every default written out."""
+        return self.model_dump(mode="json")
+
+
+SCIENCE_SECTIONS = ("data", "model", "training", "protocol")
+"""The sections that a study may not change under the same name; the data are compared by digest, not by path."""

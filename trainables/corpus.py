@@ -1,0 +1,145 @@
+"""An encoded corpus: what a trajectory sees of the data, and all it sees.
+
+Texts become token ids once, in the launching process. The result is cached on disk by content and handed to trials as plain
+arrays, which Ray keeps once per node. The vocabulary is built from the training texts alone, without their labels: reading the
+unlabelled pool is what pool-based active learning allows, reading the test set is not.
+"""
+
+import hashlib
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from trainables.arrays import Ids
+from trainables.storage import write_durably
+
+PADDING, UNKNOWN = 0, 1
+"""Token ids that stand for no word and for every word outside the vocabulary."""
+
+ENCODER_VERSION = 1
+"""Bumped when `tokens` or `encode` changes, so that no cache of older code is read."""
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*|[!?]")  # noqa: RUF001 - the curly apostrophe is meant
+_BREAK = re.compile(r"<br\s*/?>")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A data set as people know it; labels are positions in `class_names`."""
+
+    train_texts: Sequence[str]
+    train_labels: Sequence[int]
+    test_texts: Sequence[str]
+    test_labels: Sequence[int]
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """N encoded reviews; L is the longest of them."""
+
+    token_ids_NL: Ids
+    """Padded on the right with `PADDING`."""
+    lengths_N: Ids
+    """Real tokens of each review, at least 1."""
+    labels_N: Ids
+    """Class of each review."""
+
+    def __len__(self) -> int:
+        """The number of reviews."""
+        return len(self.lengths_N)
+
+    @property
+    def num_tokens(self) -> int:
+        """Real tokens of all reviews."""
+        return int(self.lengths_N.sum())
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Training and test reviews under one vocabulary."""
+
+    source: str
+    """Where the reviews come from: imdb, csv or synthetic."""
+    train: Reviews
+    test: Reviews
+    class_names: tuple[str, ...]
+    num_embeddings: int
+    """V, rows of the embedding matrix: the words kept, padding and unknown."""
+
+    @cached_property
+    def digest(self) -> str:
+        """The source's name and the SHA-256 of all that a trajectory can see."""
+        sha = hashlib.sha256(repr((self.class_names, self.num_embeddings)).encode())
+        for reviews in (self.train, self.test):
+            for array in (reviews.token_ids_NL, reviews.lengths_N, reviews.labels_N):
+                sha.update(repr(array.shape).encode())
+                sha.update(np.ascontiguousarray(array, dtype="<i4").data)
+        return f"{self.source}:{sha.hexdigest()}"
+
+
+def tokens(text: str) -> list[str]:
+    """Lower-case words (apostrophes kept) and the marks ! and ?, with HTML line breaks removed."""
+    return _WORD.findall(_BREAK.sub(" ", text).lower())
+
+
+def encode(source: str, texts: Texts, *, max_tokens: int, vocabulary_size: int) -> Corpus:
+    """Turn texts into a corpus: the most frequent training words, each review's first `max_tokens` tokens.
+
+    Words of equal frequency rank by spelling, so the vocabulary does not depend on the order of the reviews. A review without any
+    word counts as one unknown word, since pooling needs a token.
+    """
+    train_words = [tokens(text) for text in texts.train_texts]
+    counts = Counter(word for words in train_words for word in words)
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))[:vocabulary_size]
+    ids = {word: position for position, word in enumerate(ranked, start=UNKNOWN + 1)}
+    return Corpus(
+        source=source,
+        train=_reviews(train_words, texts.train_labels, ids, max_tokens),
+        test=_reviews((tokens(text) for text in texts.test_texts), texts.test_labels, ids, max_tokens),
+        class_names=texts.class_names,
+        num_embeddings=len(ids) + UNKNOWN + 1,
+    )
+
+
+def _reviews(word_lists: Iterable[list[str]], labels: Sequence[int], ids: dict[str, int], max_tokens: int) -> Reviews:
+    rows = [[ids.get(word, UNKNOWN) for word in words[:max_tokens]] or [UNKNOWN] for words in word_lists]
+    lengths_N = np.array([len(row) for row in rows], dtype=np.int32)
+    token_ids_NL = np.full((len(rows), int(lengths_N.max())), PADDING, dtype=np.int32)
+    for row, target_L in zip(rows, token_ids_NL, strict=True):
+        target_L[: len(row)] = row
+    return Reviews(token_ids_NL, lengths_N, np.array(labels, dtype=np.int32))
+
+
+def save(corpus: Corpus, path: Path) -> None:
+    """Write a corpus to a cache file, whole or not at all."""
+    meta = np.array([corpus.source, corpus.digest, str(corpus.num_embeddings), *corpus.class_names])
+    buffer = io.BytesIO()
+    np.savez(buffer, meta=meta, **{f"{part}_{name}": array for part, name, array in _arrays(corpus)})  # type: ignore[arg-type]
+    write_durably(path, buffer.getvalue())
+
+
+def _arrays(corpus: Corpus) -> list[tuple[str, str, Ids]]:
+    parts = {"train": corpus.train, "test": corpus.test}
+    return [(part, name, getattr(reviews, name)) for part, reviews in parts.items() for name in ("token_ids_NL", "lengths_N", "labels_N")]
+
+
+def load_cached(path: Path) -> Corpus | None:
+    """A corpus from a cache file; None if there is none, or if it is not what was written there."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            source, digest, num_embeddings, *class_names = (str(item) for item in file["meta"])
+            train, test = (
+                Reviews(file[f"{part}_token_ids_NL"], file[f"{part}_lengths_N"], file[f"{part}_labels_N"]) for part in ("train", "test")
+            )
+    except (OSError, KeyError, ValueError, BadZipFile):
+        return None
+    corpus = Corpus(source, train, test, tuple(class_names), int(num_embeddings))
+    return corpus if corpus.digest == digest else None

@@ -1,0 +1,13 @@
+"""The three ways in which work here ends badly, told apart because each asks something else of the reader."""
+
+
+class RequestError(Exception):
+    """What was asked for cannot be done as asked: nothing was started. The message names place, value, rule and remedy."""
+
+
+class ComputationError(Exception):
+    """The computation itself went wrong (NaN, a bug in a score): repeating it would repeat the error."""
+
+
+class LedgerError(Exception):
+    """A ledger holds something that cannot be trusted. Nothing is guessed and nothing is deleted."""

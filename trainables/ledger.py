@@ -1,0 +1,275 @@
+"""The durable record of one trajectory: one file per finished round, sealed into one table at the end.
+
+    trajectories/ID/
+      spec.json               what is computed (canonical JSON)
+      attempts/0001.json      one per execution: launch, first round, host, hardware, versions
+      rounds/0007.json        one finished round: its row, what it acquired, the digest of the round before
+      predictions/0007.npz    test log-probabilities (float32) where the MC prediction was measured
+      trajectory.parquet      all rounds, written when the last one is there
+      failure.json            why the last attempt failed; removed by a later success
+
+Two tempting designs were left. Checkpoints of weights, optimiser and random state are large, are trusted blindly, and tie a
+result to one library version; here the state of a trajectory is what it acquired, because every random stream is keyed by name.
+One growing file per trajectory is torn by a crash in mid-write; here a round is one file, there whole or not at all, predictions
+first and the JSON last: the JSON is the commit mark.
+
+Two writers can meet (a worker that survived a cut link and its replacement). The first to commit a round wins. Each round carries
+the SHA-256 of its science columns and of the round before. A round that does not chain to its predecessor is set aside under
+another name and computed again; a file that cannot be read as what its name says is refused, never guessed at, never deleted.
+"""
+
+import hashlib
+import io
+import json
+import traceback
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainables.arrays import Floats32
+from trainables.errors import LedgerError
+from trainables.spec import TrajectorySpec
+from trainables.storage import Storage
+
+SEALED = "trajectory.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """All columns of one finished round, with their units. None where a column has no meaning or was not measured."""
+
+    trajectory_id: str
+    seed: int
+    acquisition: str
+    dropout_rate: float
+    mc_passes: int | None
+    """T of the acquisition function."""
+    round: int
+    num_labelled: int
+    """Labels paid for when the round's network was trained."""
+
+    accuracy_deterministic: float
+    accuracy_mc: float | None
+    nll_deterministic: float
+    """Nats."""
+    nll_mc: float | None
+    """Nats."""
+    brier_deterministic: float
+    """0 to 2, as all Brier scores here."""
+    brier_mc: float | None
+    ece_deterministic: float
+    """Fraction; 15 equal-width bins of top-label confidence."""
+    ece_mc: float | None
+    accuracy_validation: float | None
+    """On the part of the labelled set kept from training, deterministic prediction."""
+
+    acquired_class_balance: float | None
+    """Entropy of the acquired batch's class counts over ln C: 1 is balanced, 0 is one class (Pielou's evenness, 1966)."""
+    acquired_mean_length: float | None
+    """Tokens."""
+    train_loss: float
+    """Mean cross-entropy over the last pass through the labelled set, nats."""
+    train_objective: float
+    """The same with the prior term."""
+    gradient_steps: int
+
+    train_seconds: float
+    score_seconds: float
+    evaluate_seconds: float
+    tokens_per_second: float
+    """Real tokens through the network, in training, scoring and evaluation, over the sum of those seconds."""
+    device: str
+    initial_set_hash: str | None
+    """Of the initial labelled set: equal for all arms of a seed."""
+    initial_weights_hash: str
+    """Of the weights that the round started from: equal for all arms of a seed, unless warm-started."""
+
+
+PLACE_COLUMNS = frozenset({"train_seconds", "score_seconds", "evaluate_seconds", "tokens_per_second", "device"})
+"""The columns that may differ between two executions of the same trajectory."""
+
+SCIENCE_COLUMNS = tuple(f.name for f in fields(Row) if f.name not in PLACE_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One finished round as the ledger keeps it."""
+
+    row: Row
+    acquired: tuple[int, ...]
+    """Training reviews chosen in this round, best first; empty in the last round."""
+    predictions: Mapping[str, Floats32] = field(default_factory=dict, compare=False)
+    """Test log-probabilities (reviews, classes) by prediction mode; empty where not kept, and when read back."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution of a trajectory, from its first round until it ended or vanished."""
+
+    number: int
+    first_round: int
+
+
+@cache
+def schema() -> pa.Schema:
+    """The columns of `SEALED`: those of `Row`, and what each round acquired."""
+    types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+    hints = typing.get_type_hints(Row)
+    columns = []
+    for f in fields(Row):
+        kinds = typing.get_args(hints[f.name]) or (hints[f.name],)
+        columns.append(pa.field(f.name, types[kinds[0]], nullable=type(None) in kinds))
+    return pa.schema([*columns, pa.field("acquired", pa.list_(pa.int32()), nullable=False)])
+
+
+def now() -> str:
+    """The time as the records write it: UTC, ISO 8601, whole milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Ledger:
+    """Reads and writes one trajectory's folder."""
+
+    def __init__(self, storage: Storage, spec: TrajectorySpec) -> None:
+        """`storage` is the trajectory's own folder; nothing is touched yet."""
+        self._storage = storage
+        self._spec = spec
+        self._id = spec.trajectory_id
+        self._rounds: list[Round] = []
+        self._digests = [self._id]
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the trajectory is finished."""
+        return self._storage.exists(SEALED)
+
+    @property
+    def num_rounds(self) -> int:
+        """Rounds that were read or committed so far."""
+        return len(self._rounds)
+
+    def read(self) -> list[Round]:
+        """The finished rounds, in order, with their chain checked; rounds that do not chain are set aside.
+
+        Raises:
+            LedgerError: the folder belongs to another spec, or a file is truncated, foreign or altered.
+        """
+        self._check_spec()
+        self._rounds, self._digests = [], [self._id]
+        names = [name for name in self._storage.names("rounds") if name.endswith(".json")]
+        for position, name in enumerate(names):
+            content = self._read_round(name)
+            expected = f"{len(self._rounds):04}.json"
+            if name != expected or content["previous"] != self._digests[-1]:
+                self._set_aside(names[position:])
+                break
+            self._rounds.append(Round(Row(**content["row"]), tuple(content["acquired"])))
+            self._digests.append(content["digest"])
+        return list(self._rounds)
+
+    def _check_spec(self) -> None:
+        ours = self._spec.canonical_json().encode()
+        if not self._storage.create("spec.json", ours) and self._storage.read("spec.json") != ours:
+            raise LedgerError(
+                f"{self._storage.location}/spec.json is not the spec that the id {self._id} stands for; "
+                "move the folder away to have the trajectory computed again"
+            )
+
+    def _read_round(self, name: str) -> dict[str, Any]:
+        """A round's content, whole and unaltered."""
+        try:
+            content: dict[str, Any] = json.loads(self._storage.read(f"rounds/{name}"))
+            row = Row(**content["row"])
+            intact = content["digest"] == self._digest(row, content["acquired"], content["previous"], content["predictions"])
+            reason = "its content does not match its digest"
+        except (ValueError, KeyError, TypeError) as error:
+            intact, reason = False, f"it cannot be read ({error})"
+        if not intact:
+            raise LedgerError(
+                f"{self._storage.location}/rounds/{name} is not a finished round: {reason}. "
+                "Nothing was changed; move this file away to have the trajectory go on from the rounds before it"
+            )
+        return content
+
+    def _digest(self, row: Row, acquired: Sequence[int], previous: str, predictions: str | None) -> str:
+        science = {name: getattr(row, name) for name in SCIENCE_COLUMNS}
+        content = [science, list(acquired), previous, predictions]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _set_aside(self, names: Sequence[str]) -> None:
+        for name in names:
+            taken = self._storage.names("rounds")
+            suffix = next(i for i in range(1, len(taken) + 2) if f"{name}.unchained-{i}" not in taken)
+            self._storage.rename(f"rounds/{name}", f"rounds/{name}.unchained-{suffix}")
+
+    def begin_attempt(self, launch: str, circumstances: Mapping[str, object]) -> Attempt:
+        """Record that an execution begins after the rounds that were read; two that meet get different numbers."""
+        record = {"launch": launch, "first_round": self.num_rounds, "begun": now(), **circumstances}
+        number = len(self._storage.names("attempts")) + 1
+        while not self._storage.create(f"attempts/{number:04}.json", _json(record)):
+            number += 1
+        return Attempt(number, self.num_rounds)
+
+    def append(self, finished: Round, attempt: Attempt) -> None:
+        """Commit the next round: there whole, or not at all.
+
+        Raises:
+            LedgerError: another writer committed a different result for this round.
+        """
+        number = len(self._rounds)
+        predictions = self._write_predictions(number, finished.predictions)
+        previous = self._digests[-1]
+        digest = self._digest(finished.row, finished.acquired, previous, predictions)
+        content = {
+            "row": asdict(finished.row),
+            "acquired": list(finished.acquired),
+            "previous": previous,
+            "predictions": predictions,
+            "attempt": attempt.number,
+            "digest": digest,
+        }
+        name = f"{number:04}.json"
+        if not self._storage.create(f"rounds/{name}", _json(content)) and self._read_round(name)["digest"] != digest:
+            raise LedgerError(f"{self._storage.location}/rounds/{name} was committed by another writer with a different result")
+        self._rounds.append(finished)
+        self._digests.append(digest)
+
+    def _write_predictions(self, number: int, predictions: Mapping[str, Floats32]) -> str | None:
+        """Write a round's predictions and return their SHA-256; a committed round's are never touched."""
+        if not predictions:
+            return None
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **dict(predictions))  # type: ignore[arg-type]  # the stub's keywords hide the arrays
+        if not self._storage.exists(f"rounds/{number:04}.json"):
+            self._storage.write(f"predictions/{number:04}.npz", buffer.getvalue())
+        return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+    def seal(self) -> None:
+        """Write all rounds into one table, which marks the trajectory as finished."""
+        rows = [asdict(r.row) | {"acquired": list(r.acquired)} for r in self._rounds]
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema()), buffer)
+        self._storage.write(SEALED, buffer.getvalue())
+        self._storage.remove("failure.json")
+
+    def record_failure(self, error: BaseException, circumstances: Mapping[str, object]) -> None:
+        """Write down why the trajectory failed, for the report and for whoever mends it."""
+        record = {
+            "error": f"{type(error).__name__}: {error}",
+            "traceback": "".join(traceback.format_exception(error)),
+            "round": len(self._rounds),
+            "when": now(),
+            **circumstances,
+        }
+        self._storage.write("failure.json", _json(record))
+
+
+def _json(content: Mapping[str, object]) -> bytes:
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()

@@ -1,0 +1,105 @@
+"""The LSTM classifier as a pure function of its weights, and the four places where dropout masks act.
+
+There is no module with a mode to forget: a network is a dictionary of weights, and the same function runs the deterministic
+network, a thinned one and a training step. Word embedding, one LSTM layer, pooling over the real tokens, linear layer.
+
+Variational dropout (Gal & Ghahramani 2016, arXiv 1512.05287) draws each mask once per sequence and holds it over all time steps.
+For the recurrent state a mask z that a whole batch shares is the same as masking the columns of the recurrent weights,
+(h*z) W^T = h (diag(z) W^T), so the fused LSTM kernels run at full speed. Masks are scaled by 1/(1-p) where they are drawn, so the
+deterministic network needs no scaling (weight scaling).
+
+``nn.LSTM(dropout=...)`` acts between layers only and is not what is meant here.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.arrays import Floats32, Ids, Rows
+from trainables.spec import Pooling, TrajectorySpec
+from trainables.streams import INITIAL_WEIGHTS, stream
+
+Weights = dict[str, Tensor]
+"""embedding (V, E); input (4H, E); recurrent (4H, H); input_bias, recurrent_bias (4H); output (C, H); output_bias (C)."""
+
+SITE_OF_MATRIX = {"embedding": "word", "input": "input", "recurrent": "recurrent", "output": "output"}
+"""The dropout site whose masks act on the columns (for the embedding: the rows) of each weight matrix."""
+
+
+@dataclass(frozen=True)
+class SequenceMasks:
+    """Masks that differ from review to review, as training draws them; each is 0 or 1/(1-p)."""
+
+    word_BL: Tensor
+    input_BE: Tensor
+    output_BH: Tensor
+
+
+def initial_weights(spec: TrajectorySpec, num_embeddings: int, num_classes: int, round_: int) -> Weights:
+    """Fresh float32 weights of one round on the CPU: embeddings N(0, embedding_std^2), all others U(-1/sqrt(H), 1/sqrt(H))."""
+    rng = stream(spec.seed, INITIAL_WEIGHTS, round_)
+    E, H = spec.embedding_dim, spec.hidden_dim
+    bound = 1 / np.sqrt(H)
+    shapes = {
+        "input": (4 * H, E),
+        "recurrent": (4 * H, H),
+        "input_bias": (4 * H,),
+        "recurrent_bias": (4 * H,),
+        "output": (num_classes, H),
+        "output_bias": (num_classes,),
+    }
+    arrays = {"embedding": rng.normal(0, spec.embedding_std, (num_embeddings, E))}
+    arrays |= {name: rng.uniform(-bound, bound, shape) for name, shape in shapes.items()}
+    return {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
+
+
+def weights_hash(weights: Weights) -> str:
+    """The first 16 hex digits of the SHA-256 of all weights: equal starts have equal hashes."""
+    sha = hashlib.sha256()
+    for name in sorted(weights):
+        sha.update(name.encode())
+        sha.update(weights[name].detach().cpu().numpy().tobytes())
+    return sha.hexdigest()[:16]
+
+
+def logits_BC(weights: Weights, token_ids_BL: Tensor, lengths_B: Tensor, pooling: Pooling, masks: SequenceMasks | None = None) -> Tensor:
+    """Class logits of B reviews under one network.
+
+    Tokens after a review's length change nothing: the LSTM reads forward only, and the pooling looks at real tokens alone.
+    """
+    x_BLE = torch.nn.functional.embedding(token_ids_BL, weights["embedding"])
+    if masks is not None:
+        x_BLE = x_BLE * masks.word_BL[:, :, None] * masks.input_BE[:, None, :]
+    parameters = [weights["input"], weights["recurrent"], weights["input_bias"], weights["recurrent_bias"]]
+    start_1BH = x_BLE.new_zeros(1, len(token_ids_BL), weights["recurrent"].shape[1])
+    states_BLH, _, _ = torch.lstm(x_BLE, (start_1BH, start_1BH), parameters, True, 1, 0.0, False, False, True)
+    pooled_BH = _pool(states_BLH, lengths_B, pooling)
+    if masks is not None:
+        pooled_BH = pooled_BH * masks.output_BH
+    return torch.nn.functional.linear(pooled_BH, weights["output"], weights["output_bias"])
+
+
+def _pool(states_BLH: Tensor, lengths_B: Tensor, pooling: Pooling) -> Tensor:
+    """(B, H): the mean, last or largest state of each review's real tokens."""
+    if pooling == "last":
+        return states_BLH[torch.arange(len(lengths_B), device=lengths_B.device), lengths_B - 1]
+    padded_BL1 = (torch.arange(states_BLH.shape[1], device=lengths_B.device) >= lengths_B[:, None])[:, :, None]
+    if pooling == "max":
+        return states_BLH.masked_fill(padded_BL1, -torch.inf).amax(dim=1)
+    return states_BLH.masked_fill(padded_BL1, 0).sum(dim=1) / lengths_B[:, None]
+
+
+def batch_tensors(token_ids_NL: Ids, lengths_N: Ids, rows_B: Rows, device: str) -> tuple[Tensor, Tensor]:
+    """Token ids (B, L) cut to the longest of the chosen reviews, and their lengths (B,), on the device."""
+    lengths_B = lengths_N[rows_B].astype(np.int64)
+    token_ids_BL = token_ids_NL[rows_B, : int(lengths_B.max())]
+    return torch.from_numpy(token_ids_BL).to(device), torch.from_numpy(lengths_B).to(device)
+
+
+def dropout_mask(rng: np.random.Generator, shape: tuple[int, ...], rate: float) -> Floats32:
+    """Inverted-dropout mask: 0 with probability `rate`, else 1/(1-rate); drawn also at rate 0, so that streams stay in step."""
+    keep = rng.random(shape, dtype=np.float32) >= rate
+    return keep.astype(np.float32) / np.float32(1 - rate)
