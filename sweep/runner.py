@@ -115,7 +115,8 @@ def run(
 
     from trainables.tune_trainable import TrajectoryTrainable, TrialContext
 
-    context = TrialContext(trajectories=trajectories.location, launch=launch, execution=execution_of(resources))
+    location = trajectories.location if "://" in trajectories.location else os.path.abspath(trajectories.location)
+    context = TrialContext(trajectories=location, launch=launch, execution=execution_of(resources))
     with_data = tune.with_parameters(TrajectoryTrainable, corpus=corpus, context=context)
     trainable = tune.with_resources(with_data, {"cpu": resources.cpu, "gpu": resources.gpu})
     left = list(specs)

@@ -134,12 +134,12 @@ def _arrays(corpus: Corpus) -> list[tuple[str, str, Ids]]:
 def load_cached(path: Path) -> Corpus | None:
     """A corpus from a cache file; None if there is none, or if it is not what was written there."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             source, digest, num_embeddings, *class_names = (str(item) for item in file["meta"])
             train, test = (
                 Reviews(file[f"{part}_token_ids_NL"], file[f"{part}_lengths_N"], file[f"{part}_labels_N"]) for part in ("train", "test")
             )
-    except (OSError, KeyError, ValueError, BadZipFile):
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile):
         return None
     corpus = Corpus(source, train, test, tuple(class_names), int(num_embeddings))
     return corpus if corpus.digest == digest else None

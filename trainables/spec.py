@@ -12,7 +12,8 @@ behaviour; golden ids in the tests prove it.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Literal
 
 SCIENCE_VERSION = 1
@@ -107,13 +108,13 @@ class TrajectorySpec:
             TypeError: a field holds a type whose JSON form is not unique.
         """
         return json.dumps(
-            {"science_version": SCIENCE_VERSION, **{k: _plain(k, v) for k, v in asdict(self).items()}},
+            {"science_version": SCIENCE_VERSION, **{f.name: _plain(f.name, getattr(self, f.name)) for f in fields(self)}},
             sort_keys=True,
             separators=(",", ":"),
             allow_nan=False,
         )
 
-    @property
+    @cached_property
     def trajectory_id(self) -> str:
         """The first 16 hex digits of the SHA-256 of `canonical_json`."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:16]

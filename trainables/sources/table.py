@@ -49,7 +49,7 @@ class TableSource:
         else:
             is_test_N = self._split(table[self.label].to_numpy())
             train, test = table[~is_test_N], table[is_test_N]
-        classes = sorted(train[self.label].unique(), key=lambda value: (isinstance(value, str), value))
+        classes = sorted(train[self.label].unique().tolist(), key=lambda value: (isinstance(value, str), value))
         self._check(classes, train, test)
         position = {value: i for i, value in enumerate(classes)}
         labels = [[position[value] for value in part[self.label]] for part in (train, test)]
@@ -86,7 +86,7 @@ class TableSource:
             raise RequestError(f"{self.path}: {len(train):,} reviews to train on and {len(test):,} to test on; both must be more than 0")
         if len(classes) < 2:
             raise RequestError(f"{self.path}: column {self.label!r} has one class, {classes[0]!r}; a classifier needs at least 2")
-        unknown = sorted(set(test[self.label]) - set(classes), key=str)
+        unknown = sorted(set(test[self.label].tolist()) - set(classes), key=str)
         if unknown:
             place = self.test_path or self.path
             raise RequestError(f"{place}: classes {unknown} are in the test set only; train on them too or leave them out")
