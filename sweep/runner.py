@@ -71,6 +71,7 @@ def ray_cluster(address: str | None) -> Iterator[dict[str, float]]:
     """
     os.environ.update(QUIET)
     import ray
+    from ray import tune  # noqa: F401 - two seconds of imports, while Ray's processes are not yet asking for the cores
 
     try:
         if address:

@@ -6,23 +6,21 @@ it begins from the ledger, so nothing of a previous trial can leak and no Tune c
 What may be retried and what may not is decided here. A worker that vanishes raises nothing: Tune sees it and starts the trial
 again. Everything that *can* raise is a fault of the computation or of the storage and would raise again, so it ends the trial: it is
 written to the ledger and handed to the driver in the trial's last result.
+
+The driver imports this file to name the trainable, and computes nothing: torch is imported in the worker, on its first trajectory.
 """
 
-import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
 from ray.tune import Trainable
 
 from trainables.corpus import Corpus
 from trainables.ledger import Attempt, Ledger, Round
 from trainables.spec import Execution, TrajectorySpec
 from trainables.storage import open_storage
-from trainables.trajectory import rounds
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,6 @@ class TrajectoryTrainable(Trainable):
         """
         self._corpus = corpus
         self._context = context
-        make_deterministic(context.execution)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -73,6 +70,10 @@ class TrajectoryTrainable(Trainable):
 
     def _next_round(self) -> dict[str, Any]:
         if self._attempt is None:
+            from trainables.execution import circumstances, make_deterministic
+            from trainables.trajectory import rounds
+
+            make_deterministic(self._context.execution)
             finished = self._ledger.read()
             self._attempt = self._ledger.begin_attempt(self._context.launch, circumstances(self._context.execution))
             self._rounds = rounds(self._spec, self._corpus, finished, self._context.execution)
@@ -88,41 +89,7 @@ class TrajectoryTrainable(Trainable):
         """Write the failure to the ledger, if that can still be done, and return it as a line."""
         line = f"{type(error).__name__}: {error}"
         try:
-            self._ledger.record_failure(error, {"launch": self._context.launch, **circumstances(self._context.execution)})
+            self._ledger.record_failure(error, {"launch": self._context.launch, "host": platform.node()})
         except OSError as unwritable:
             line += f" (and this could not be written to the ledger: {unwritable})"
         return line
-
-
-def make_deterministic(execution: Execution) -> None:
-    """Use exactly the threads that were given, and only operations that repeat bit for bit."""
-    torch.set_num_threads(execution.threads)
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-
-
-def circumstances(execution: Execution) -> Mapping[str, object]:
-    """What can change the last bits of a result, and where it was computed."""
-    return {
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "processor": _processor(),
-        "device": torch.cuda.get_device_name() if execution.device == "cuda" else "cpu",
-        "threads": execution.threads,
-        "scoring_batch": execution.scoring_batch,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    """The processor's model name."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -1,0 +1,28 @@
+# Each target sets up its own virtual environment first; the first time takes a few minutes.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart test test-all check help
+
+help:  ## show what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+quickstart: $(VENV)/.ready  ## run the generated study from planning to report (about 2 minutes)
+	$(BIN)/python -m sweep.launch
+
+test: $(VENV)/.ready  ## the ordinary tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.ready  ## all tests; those on real reviews need IMDB_PATH
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready  ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
