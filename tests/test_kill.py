@@ -21,7 +21,7 @@ def test_killed_at_random_moments_the_rounds_are_those_of_an_undisturbed_study(s
     chance = random.Random(seed)
     folder = tmp_path / "disturbed" / "tiny"
     seen: dict[str, tuple[int, int]] = {}
-    for what in ("driver", "everything", "trial", "driver", "everything"):
+    for what in ("driver", "everything", "trial", "driver"):
         rounds_before, attempts_before = len(round_files(folder)), {path for path, _ in attempts(folder)}
         launch = Launch(study, tmp_path / "disturbed", "--no-report")
         wanted = rounds_before + chance.choice([0, 1, 2])
@@ -65,6 +65,7 @@ def test_a_killed_trial_goes_on_within_the_same_launch(study_file: StudyWriter, 
     assert max(first_rounds) >= 1
 
 
+@pytest.mark.slow
 def test_a_trial_that_always_loses_its_worker_ends_and_the_others_go_on(study_file: StudyWriter, tmp_path: Path) -> None:
     study = study_file(training={"min_steps": 600}, grid={"seeds": 1}, baseline={"full_data": False})
     folder = tmp_path / "results" / "tiny"
