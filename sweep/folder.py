@@ -59,10 +59,11 @@ class StudyFolder:
         except OSError as error:
             raise RequestError(f"{self.storage.location}: cannot be read as a folder ({error}); give another --storage") from error
         strangers = sorted(names - OWN_NAMES)
-        if strangers or (STUDY_FILE not in names and TRAJECTORIES in names):
-            found = ", ".join(strangers[:5]) or "trajectories without a study.yaml"
+        nameless = TRAJECTORIES in names and not {STUDY_FILE, PLAN_FILE} <= names
+        if strangers or nameless:
+            found = ", ".join(strangers[:5]) or f"{TRAJECTORIES} without {STUDY_FILE} and {PLAN_FILE}"
             raise RequestError(f"{self.storage.location} holds something else ({found}); choose another study name or --storage")
-        if STUDY_FILE in names and PLAN_FILE in names:
+        if {STUDY_FILE, PLAN_FILE} <= names:
             changes = self._changes(study, corpus)
             if changes:
                 raise RequestError(
@@ -79,9 +80,8 @@ class StudyFolder:
             old_facts = {"science_version": plan["science_version"], "data.digest": plan["corpus"]["digest"]}
             old_science = {section: old[section] for section in SCIENCE_SECTIONS}
         except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
-            raise RequestError(
-                f"{self.storage.location}: {STUDY_FILE} or {PLAN_FILE} is damaged ({error}); restore it or move it away"
-            ) from error
+            place = f"{self.storage.location}: {STUDY_FILE} or {PLAN_FILE}"
+            raise RequestError(f"{place} is damaged ({error}); restore it, or choose another study name") from error
         new = study.resolved()
         before = _flat(old_science) | old_facts
         after = _flat({section: new[section] for section in SCIENCE_SECTIONS})

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -20,7 +21,7 @@ from rich.markup import escape
 
 from sweep.data import load_corpus
 from sweep.folder import TRAJECTORIES, StudyFolder
-from sweep.lease import Lease, held
+from sweep.lease import held, refuse_if_held
 from sweep.plan import Plan, make_plan
 from sweep.plan_view import plan_as_dict, print_plan
 from sweep.progress import Progress
@@ -63,8 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         messages.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return WRONG_REQUEST
     except KeyboardInterrupt:
-        messages.print("interrupted before anything was run")
+        messages.print("Interrupted. Every finished round is kept; the same command goes on.")
         return INTERRUPTED
+    except OSError as error:
+        messages.print(f"[bold red]error:[/] {escape(str(error))}: every finished round is kept; mend it, and give the same command again")
+        return SOME_FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,57 +105,60 @@ def _prepare(options: argparse.Namespace, messages: Console) -> Request:
 
 
 def _launch(request: Request, options: argparse.Namespace, output: Console) -> int:
-    """Run what remains under the study's lease, keep a record of the launch, report, and say what to do next."""
-    name = launch_name()
+    """Run what remains, report, and say what to do next. Nothing is written before Ray is there and can run the trials."""
     command = [sys.executable, "-m", "sweep.launch", *sys.argv[1:]]
-    with held(request.folder.storage, name) as lease:
-        remaining = request.plan.remaining(request.folder.finished())
-        record = circumstances(command) | {"begun": now(), "study": request.study.resolved(), "to_run": len(remaining)}
-        request.folder.save(request.study, request.plan, request.corpus)
-        request.folder.write_launch(name, record | {"outcome": "running"})
-        progress = Progress(
-            output,
-            {spec.trajectory_id: spec for spec in remaining},
-            request.plan.costs,
-            request.folder.rounds_done(spec.trajectory_id for spec in remaining),
-        )
-        outcome = "crashed"
-        try:
-            interrupted = bool(remaining) and _run_remaining(request, options.address, name, progress)
-            outcome = "interrupted" if interrupted else "some failed" if progress.failed else "finished"
-        except RequestError:
-            outcome = "refused"
-            raise
-        finally:
-            if not lease.lost:
-                request.folder.write_launch(name, record | {"ended": now(), "outcome": outcome, "failed": progress.failed})
-    if interrupted:
-        _say_interrupted(lease, command, output)
+    refuse_if_held(request.folder.storage)
+    remaining = request.plan.remaining(request.folder.finished())
+    cluster: AbstractContextManager[dict[str, float]] = ray_cluster(options.address) if remaining else nullcontext({})
+    with cluster as available:
+        if remaining and not options.address:
+            check_resources(request.study.resources, available)
+        ended = _run_under_lease(request, command, output)
+    if ended.outcome in ("interrupted", "taken over"):
+        _say_interrupted(ended.outcome, command, output)
         return INTERRUPTED
     unfinished = set(request.plan.specs) - request.folder.finished()
     if not options.no_report and len(unfinished) < len(request.plan.specs):
         subprocess.run([sys.executable, "-m", "analysis.report", request.folder.storage.location], check=False)
-    _say_end(request, unfinished, progress.failed, output)
+    _say_end(request, unfinished, ended.failed, output)
     return SOME_FAILED if unfinished else OK
 
 
-def _run_remaining(request: Request, address: str | None, name: str, progress: Progress) -> bool:
-    """Run what remains on Ray; True if it was interrupted."""
-    remaining = list(request.plan.remaining(request.folder.finished()))
-    try:
-        with ray_cluster(address) as available:
-            if not address:
-                check_resources(request.study.resources, available)
-            with progress:
-                trajectories = request.folder.storage.folder(TRAJECTORIES)
-                run(remaining, request.corpus, request.study.resources, trajectories, name, progress)
-    except KeyboardInterrupt:
-        return True
-    return False
+@dataclass(frozen=True)
+class Ended:
+    """How the running of a launch came to its end."""
+
+    outcome: str
+    """``finished``, ``some failed``, ``interrupted``, ``taken over`` (by another launch) or ``crashed``."""
+    failed: Mapping[str, str]
+    """Errors by trajectory id."""
 
 
-def _say_interrupted(lease: Lease, command: Sequence[str], output: Console) -> None:
-    if lease.lost:
+def _run_under_lease(request: Request, command: list[str], output: Console) -> Ended:
+    """Hold the study, write what it is and that this launch began, run what remains, and write how it ended."""
+    folder, name = request.folder, launch_name()
+    with held(folder.storage, name) as lease:
+        remaining = request.plan.remaining(folder.finished())
+        record = circumstances(command) | {"begun": now(), "study": request.study.resolved(), "to_run": len(remaining)}
+        folder.save(request.study, request.plan, request.corpus)
+        folder.write_launch(name, record | {"outcome": "running"})
+        by_id = {spec.trajectory_id: spec for spec in remaining}
+        progress = Progress(output, by_id, request.plan.costs, folder.rounds_done(by_id))
+        outcome = "crashed"
+        try:
+            if remaining:
+                with progress:
+                    run(remaining, request.corpus, request.study.resources, folder.storage.folder(TRAJECTORIES), name, progress)
+            outcome = "some failed" if progress.failed else "finished"
+        except KeyboardInterrupt:
+            outcome = "taken over" if lease.lost else "interrupted"
+        finally:
+            folder.write_launch(name, record | {"ended": now(), "outcome": outcome, "failed": progress.failed})
+    return Ended(outcome, progress.failed)
+
+
+def _say_interrupted(outcome: str, command: Sequence[str], output: Console) -> None:
+    if outcome == "taken over":
         output.print("[yellow]Stopped:[/] another launch has taken this study over.")
         return
     output.print("[yellow]Interrupted.[/] Every finished round is kept. To go on, give the same command again:", soft_wrap=True)

@@ -46,12 +46,7 @@ class Lease:
         """
         try:
             if not self._storage.create(LEASE_FILE, self._content()):
-                holder = _read(self._storage)
-                if holder and not _is_dead(holder):
-                    raise RequestError(
-                        f"{self._storage.location} is being run by {holder['user']} on {holder['host']}, process {holder['pid']} "
-                        f"(launch {holder['launch']}); wait for it, or stop it there with Ctrl-C"
-                    )
+                refuse_if_held(self._storage)
                 self._storage.write(LEASE_FILE, self._content())
         except OSError as error:
             raise RequestError(f"{self._storage.location}: cannot be written ({error}); give another --storage") from error
@@ -62,7 +57,7 @@ class Lease:
             try:
                 if not self._is_mine():
                     self.lost = True
-                    signal.raise_signal(signal.SIGINT)
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                     return
                 self._storage.write(LEASE_FILE, self._content())
             except OSError:
@@ -97,6 +92,16 @@ def held(storage: Storage, launch: str) -> Iterator[Lease]:
     finally:
         lease.release()
         heartbeat.join()
+
+
+def refuse_if_held(storage: Storage) -> None:
+    """Raise RequestError, with the holder's name, if a living launch holds the study."""
+    holder = _read(storage)
+    if holder and not _is_dead(holder):
+        raise RequestError(
+            f"{storage.location} is being run by {holder['user']} on {holder['host']}, process {holder['pid']} "
+            f"(launch {holder['launch']}); wait for it, or stop it there with Ctrl-C"
+        )
 
 
 def _read(storage: Storage) -> dict[str, Any]:

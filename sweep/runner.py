@@ -14,6 +14,7 @@ Tune as failures: they are results with an ``error``, and are not retried.
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 RETRIES = 2
 """Times that a trial is started again without having finished a round in between."""
 
-LOST_REMEDY = (
+LOST = (
     f"its worker vanished {RETRIES + 1} times without finishing a round. The usual reason is too little memory: give each trial more "
     "cpu or gpu, so that fewer share a machine"
 )
@@ -75,15 +76,28 @@ def ray_cluster(address: str | None) -> Iterator[dict[str, float]]:
 
     try:
         if address:
+            _knock(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except ConnectionError as error:
-        raise RequestError(f"--address {address}: no Ray cluster answers there ({error})") from error
+            # "local": a cluster of `ray start` that happens to run here is not taken unless it was asked for
+            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError) as error:
+        raise RequestError(f"--address {address}: no Ray cluster answers there ({error}); start one, or leave --address out") from error
     try:
         yield ray.cluster_resources()  # type: ignore[no-untyped-call]
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise ConnectionError at once where nothing listens; Ray would try for more than a minute."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # "auto", say: Ray finds out
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
 
 
 def check_resources(resources: Resources, available: dict[str, float]) -> None:
@@ -129,7 +143,7 @@ def run(
         if progress.rounds == rounds_before:
             break
     for spec in left:
-        error = ComputationError(f"{progress.given_up[spec.trajectory_id]}; {LOST_REMEDY}")
+        error = ComputationError(progress.given_up[spec.trajectory_id])
         Ledger(trajectories.folder(spec.trajectory_id), spec).record_failure(error, {"launch": launch})
         progress.ended(spec.trajectory_id, str(error))
 
@@ -167,6 +181,15 @@ def _trajectory_id(trial: Any) -> str:
     return TrajectorySpec.from_json(trial.config["spec"]).trajectory_id
 
 
+def _reason(error: Exception | None) -> str:
+    """Why a trial was given up: its worker vanished, or it could not even be set up there."""
+    from ray.exceptions import RayTaskError
+
+    if isinstance(error, RayTaskError):
+        return f"the trial could not be set up: {type(error.cause).__name__}: {error.cause}"
+    return LOST
+
+
 def _reporter(progress: Progress) -> "Callback":
     """A Tune callback that tells `progress` what happens."""
     from ray.tune import Callback
@@ -191,7 +214,6 @@ def _reporter(progress: Progress) -> "Callback":
             progress.lost(_trajectory_id(trial))
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            reason = str(trial.get_error() or "its worker vanished").strip().splitlines()[0]
-            progress.gave_up(_trajectory_id(trial), reason)
+            progress.gave_up(_trajectory_id(trial), _reason(trial.get_error()))
 
     return Reporter()

@@ -2,7 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +19,7 @@ import yaml
 from sweep.launch import main
 from sweep.lease import LEASE_FILE
 from tests.conftest import StudyWriter
-from tests.launching import Launch, finish, round_files, sealed_science
+from tests.launching import Launch, attempts, descendants, finish, kill, round_files, sealed_science
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +45,7 @@ class TestAWholeStudy:
         assert record["outcome"] == "finished"
         assert record["versions"]["torch"]
         assert record["hardware"]["cores"] == os.cpu_count()
+        assert {attempt["threads"] for _, attempt in attempts(folder)} == {1}
         report = json.loads((folder / "report" / "report.json").read_text())
         assert report["synthetic"] is True
         assert report["trajectories"] == {"planned": 6, "finished": 6, "failed": {}, "missing": []}
@@ -186,7 +193,14 @@ class TestWhatIsRefused:
     def test_more_than_the_machine_has(self, study_file: StudyWriter, tmp_path: Path) -> None:
         output = finish(study_file(resources={"cpu": 999}), tmp_path / "results", expected=2)
         assert "resources.cpu = 999: this machine has" in output
-        assert not round_files(tmp_path / "results" / "tiny")
+        assert not (tmp_path / "results").exists()
+
+    @pytest.mark.parametrize("address", ["127.0.0.1:9", "nonsense"])
+    def test_a_cluster_that_is_not_there(self, study_file: StudyWriter, tmp_path: Path, address: str) -> None:
+        output = finish(study_file(), tmp_path / "results", "--address", address, expected=2)
+        assert f"--address {address}: no Ray cluster answers there" in output
+        assert "Traceback" not in output
+        assert not (tmp_path / "results").exists()
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(study_file: StudyWriter, tmp_path: Path) -> None:
@@ -242,3 +256,34 @@ def test_a_nan_loss_names_trajectory_round_and_step(study_file: StudyWriter, tmp
     assert "0 of 3 trajectories are finished" in output
     # an error of the computation is not tried again within the launch
     assert len(list((tmp_path / "results" / "tiny").glob("trajectories/*/attempts/*"))) == 3
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.slow
+def test_a_running_cluster(study_file: StudyWriter, tmp_path: Path) -> None:
+    """A cluster that was started by ``ray start``: the launch uses it and leaves it running."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ray = Path(sys.executable).parent / "ray"
+    short = tempfile.mkdtemp(prefix="r")  # sockets live here, and their paths may not be long
+    options = [f"--port={port}", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={short}", "--disable-usage-stats"]
+    environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
+    head = subprocess.Popen([ray, "start", "--head", "--block", "--node-ip-address=127.0.0.1", *options], env=environment)
+    try:
+        deadline = time.monotonic() + 60
+        while not answers(port) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        launch = Launch(study_file(grid={"seeds": 1}), tmp_path / "results", "--address", f"127.0.0.1:{port}", "--no-report")
+        assert launch.wait() == 0, launch.output
+        assert "3 of 3 trajectories are finished" in launch.output
+        assert head.poll() is None
+    finally:
+        for pid in [head.pid, *descendants(head.pid)]:
+            kill(pid)
+        head.wait()
+        shutil.rmtree(short, ignore_errors=True)

@@ -27,7 +27,7 @@ def circumstances(execution: Execution) -> Mapping[str, object]:
         "pid": os.getpid(),
         "processor": _processor(),
         "device": torch.cuda.get_device_name() if execution.device == "cuda" else "cpu",
-        "threads": execution.threads,
+        "threads": torch.get_num_threads(),
         "scoring_batch": execution.scoring_batch,
         "torch": torch.__version__,
         "numpy": np.__version__,

@@ -264,7 +264,7 @@ class Ledger:
         record = {
             "error": f"{type(error).__name__}: {error}",
             "traceback": "".join(traceback.format_exception(error)),
-            "round": len(self._rounds),
+            "round": sum(name.endswith(".json") for name in self._storage.names("rounds")),
             "when": now(),
             **circumstances,
         }
