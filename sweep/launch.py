@@ -110,6 +110,8 @@ def _launch(request: Request, options: argparse.Namespace, output: Console) -> i
     refuse_if_held(request.folder.storage)
     remaining = request.plan.remaining(request.folder.finished())
     cluster: AbstractContextManager[dict[str, float]] = ray_cluster(options.address) if remaining else nullcontext({})
+    if remaining:
+        output.print("starting Ray ...", style="dim")
     with cluster as available:
         if remaining and not options.address:
             check_resources(request.study.resources, available)
@@ -161,7 +163,7 @@ def _say_interrupted(outcome: str, command: Sequence[str], output: Console) -> N
     if outcome == "taken over":
         output.print("[yellow]Stopped:[/] another launch has taken this study over.")
         return
-    output.print("[yellow]Interrupted.[/] Every finished round is kept. To go on, give the same command again:", soft_wrap=True)
+    output.print("[yellow]Interrupted.[/] Every finished round is kept; the same command goes on:")
     output.print(f"  {_shown(command)}", highlight=False, soft_wrap=True)
 
 
@@ -177,12 +179,12 @@ def _say_end(request: Request, unfinished: set[str], errors: Mapping[str, str], 
         reason = errors.get(trajectory_id, "not finished, and no error was reported")
         output.print(f"[red]failed[/] {trajectory_id}: {escape(reason)}", highlight=False, soft_wrap=True)
     if unfinished:
-        output.print("Mend the cause and give the same command again: only what failed is run.", soft_wrap=True)
+        output.print("Mend the cause and give the same command again: only what failed is run.", highlight=False)
     else:
-        output.print(
-            "More seeds, arms, rates or T: give the same command with --set, as in --set grid.seeds=20; only what is new is run.",
-            soft_wrap=True,
-        )
+        location = shlex.quote(request.folder.storage.location)
+        output.print("Next: the table again, or more seeds, arms, rates or T (only the new is run):", highlight=False)
+        output.print(f"  python -m analysis.report {location}", highlight=False, soft_wrap=True)
+        output.print("  the same command with --set grid.seeds=20, say", highlight=False)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class TestAWholeStudy:
         assert "SYNTHETIC reviews" in output
         assert str(folder) in output
         assert "--set grid.seeds=20" in output
+        assert f"python -m analysis.report {folder}" in output
         assert sorted(path.name for path in folder.iterdir()) == ["launches", "plan.json", "report", "study.yaml", "trajectories"]
         assert yaml.safe_load((folder / "study.yaml").read_text())["training"]["gradient_clip"] == 1.0
         (record,) = (json.loads(path.read_text()) for path in (folder / "launches").iterdir())
@@ -204,16 +205,17 @@ class TestWhatIsRefused:
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(study_file: StudyWriter, tmp_path: Path) -> None:
-    study = study_file(training={"min_steps": 300})
+    study = study_file(training={"min_steps": 400})
     folder = tmp_path / "results" / "tiny"
     launch = Launch(study, tmp_path / "results", "--no-report")
-    launch.wait_until(lambda: len(round_files(folder)) >= 2)
+    launch.wait_until((folder / LEASE_FILE).exists)
     second = Launch(study, tmp_path / "results", "--no-report")
     assert second.wait() == 2
     assert f"process {launch.process.pid}" in second.output
+    launch.wait_until(lambda: len(round_files(folder)) >= 2)
     launch.send(signal.SIGINT)
     assert launch.wait() == 130, launch.output
-    assert "Every finished round is kept. To go on, give the same command again:" in launch.output
+    assert "Every finished round is kept; the same command goes on:" in launch.output
     assert f"python -m sweep.launch {study} --storage {tmp_path / 'results'} --no-report" in launch.output
     assert "Traceback" not in launch.output
     assert not (folder / LEASE_FILE).exists()
