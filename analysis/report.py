@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 2
     print_report(results, Console())
-    Console().print(f"Written to {out.location}: rounds.parquet, report.json, table.txt", highlight=False, soft_wrap=True)
+    Console().print(f"Written to {escape(out.location)}: rounds.parquet, report.json, table.txt", highlight=False, soft_wrap=True)
     return 0
 
 

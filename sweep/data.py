@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from sweep.study import Data, ImdbData, SyntheticData, TableData
@@ -23,7 +25,10 @@ def cache_folder() -> Path:
     own = os.environ.get("AL_SWEEP_CACHE")
     if own:
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "al-sweep"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "al-sweep"
+    except RuntimeError:  # a container's user often has no home
+        return Path(tempfile.gettempdir()) / "al-sweep-cache"
 
 
 def load_corpus(data: Data, console: Console) -> Corpus:
@@ -43,7 +48,7 @@ def load_corpus(data: Data, console: Console) -> Corpus:
     try:
         save(corpus, path)
     except OSError as error:
-        console.print(f"[yellow]The encoded corpus is not cached: {path}: {error.strerror}[/]")
+        console.print(f"[yellow]The encoded corpus is not cached:[/] {escape(str(path))}: {error.strerror}")
     return corpus
 
 

@@ -58,7 +58,7 @@ class StudyFolder:
             names = set(self.storage.names())
         except OSError as error:
             raise RequestError(f"{self.storage.location}: cannot be read as a folder ({error}); give another --storage") from error
-        strangers = sorted(names - OWN_NAMES)
+        strangers = sorted(names - OWN_NAMES) if STUDY_FILE not in names else []
         nameless = TRAJECTORIES in names and not {STUDY_FILE, PLAN_FILE} <= names
         if strangers or nameless:
             found = ", ".join(strangers[:5]) or f"{TRAJECTORIES} without {STUDY_FILE} and {PLAN_FILE}"
@@ -80,8 +80,8 @@ class StudyFolder:
             old_facts = {"science_version": plan["science_version"], "data.digest": plan["corpus"]["digest"]}
             old_science = {section: old[section] for section in SCIENCE_SECTIONS}
         except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
-            place = f"{self.storage.location}: {STUDY_FILE} or {PLAN_FILE}"
-            raise RequestError(f"{place} is damaged ({error}); restore it, or choose another study name") from error
+            place = f"{self.storage.location}/{STUDY_FILE}"
+            raise RequestError(f"{place} is damaged ({error!r}); restore it, or choose another study name") from error
         new = study.resolved()
         before = _flat(old_science) | old_facts
         after = _flat({section: new[section] for section in SCIENCE_SECTIONS})
@@ -93,7 +93,13 @@ class StudyFolder:
 
     def plan(self) -> dict[str, Any]:
         """The content of ``plan.json``."""
-        content: dict[str, Any] = json.loads(self.storage.read(PLAN_FILE))
+        place = f"{self.storage.location}/{PLAN_FILE}"
+        try:
+            content = json.loads(self.storage.read(PLAN_FILE))
+        except ValueError as error:
+            raise RequestError(f"{place} is damaged ({error}); restore it, or choose another study name") from error
+        if not isinstance(content, dict) or not {"study", "science_version", "corpus", "cells"} <= set(content):
+            raise RequestError(f"{place} is damaged (not a plan); restore it, or choose another study name")
         return content
 
     def save(self, study: Study, plan: Plan, corpus: Corpus) -> None:

@@ -5,6 +5,7 @@ Exit codes: 0 all well; 1 some trajectories failed; 2 the request was wrong and 
 
 import argparse
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -66,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         messages.print("Interrupted. Every finished round is kept; the same command goes on.")
         return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, say) has seen enough
+        return OK
     except OSError as error:
         messages.print(f"[bold red]error:[/] {escape(str(error))}: every finished round is kept; mend it, and give the same command again")
         return SOME_FAILED
@@ -97,6 +101,8 @@ def _prepare(options: argparse.Namespace, messages: Console) -> Request:
     else:
         with as_file(files("configs") / DEFAULT_CONFIG) as path:
             study = load_study(path, options.set)
+    if options.storage == "":
+        raise RequestError("--storage is empty; give a folder or a URI, or leave it out")
     folder = StudyFolder.of(study, options.storage)
     corpus = load_corpus(study.data, messages)
     plan = make_plan(study, corpus)
@@ -113,6 +119,7 @@ def _launch(request: Request, options: argparse.Namespace, output: Console) -> i
     if remaining:
         output.print("starting Ray ...", style="dim")
     with cluster as available:
+        signal.signal(signal.SIGTERM, _as_interrupt)  # Ray has put its own handler there, which ends the process at once
         if remaining and not options.address:
             check_resources(request.study.resources, available)
         ended = _run_under_lease(request, command, output)
@@ -120,10 +127,12 @@ def _launch(request: Request, options: argparse.Namespace, output: Console) -> i
         _say_interrupted(ended.outcome, command, output)
         return INTERRUPTED
     unfinished = set(request.plan.specs) - request.folder.finished()
+    reported = True
     if not options.no_report and len(unfinished) < len(request.plan.specs):
-        subprocess.run([sys.executable, "-m", "analysis.report", request.folder.storage.location], check=False)
+        report = [sys.executable, "-m", "analysis.report", request.folder.storage.location]
+        reported = subprocess.run(report, check=False).returncode == 0
     _say_end(request, unfinished, ended.failed, output)
-    return SOME_FAILED if unfinished else OK
+    return OK if reported and not unfinished else SOME_FAILED
 
 
 @dataclass(frozen=True)
@@ -142,17 +151,20 @@ def _run_under_lease(request: Request, command: list[str], output: Console) -> E
     with held(folder.storage, name) as lease:
         remaining = request.plan.remaining(folder.finished())
         record = circumstances(command) | {"begun": now(), "study": request.study.resolved(), "to_run": len(remaining)}
+        folder.check(request.study, request.corpus)  # again: another launch may have come in between
         folder.save(request.study, request.plan, request.corpus)
-        folder.write_launch(name, record | {"outcome": "running"})
         by_id = {spec.trajectory_id: spec for spec in remaining}
         progress = Progress(output, by_id, request.plan.costs, folder.rounds_done(by_id))
         outcome = "crashed"
         try:
+            folder.write_launch(name, record | {"outcome": "running"})
             if remaining:
                 with progress:
                     run(remaining, request.corpus, request.study.resources, folder.storage.folder(TRAJECTORIES), name, progress)
             outcome = "some failed" if progress.failed else "finished"
         except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C must not break the clean end
             outcome = "taken over" if lease.lost else "interrupted"
         finally:
             folder.write_launch(name, record | {"ended": now(), "outcome": outcome, "failed": progress.failed})
@@ -164,7 +176,7 @@ def _say_interrupted(outcome: str, command: Sequence[str], output: Console) -> N
         output.print("[yellow]Stopped:[/] another launch has taken this study over.")
         return
     output.print("[yellow]Interrupted.[/] Every finished round is kept; the same command goes on:")
-    output.print(f"  {_shown(command)}", highlight=False, soft_wrap=True)
+    output.print(f"  {escape(_shown(command))}", highlight=False, soft_wrap=True)
 
 
 def _shown(command: Sequence[str]) -> str:
@@ -174,7 +186,7 @@ def _shown(command: Sequence[str]) -> str:
 def _say_end(request: Request, unfinished: set[str], errors: Mapping[str, str], output: Console) -> None:
     total = len(request.plan.specs)
     output.print(f"[bold]{total - len(unfinished):,} of {total:,} trajectories are finished[/]; results are in", highlight=False)
-    output.print(f"  {request.folder.storage.location}", highlight=False, soft_wrap=True)
+    output.print(f"  {escape(request.folder.storage.location)}", highlight=False, soft_wrap=True)
     for trajectory_id in sorted(unfinished):
         reason = errors.get(trajectory_id, "not finished, and no error was reported")
         output.print(f"[red]failed[/] {trajectory_id}: {escape(reason)}", highlight=False, soft_wrap=True)
@@ -183,7 +195,7 @@ def _say_end(request: Request, unfinished: set[str], errors: Mapping[str, str], 
     else:
         location = shlex.quote(request.folder.storage.location)
         output.print("Next: the table again, or more seeds, arms, rates or T (only the new is run):", highlight=False)
-        output.print(f"  python -m analysis.report {location}", highlight=False, soft_wrap=True)
+        output.print(f"  python -m analysis.report {escape(location)}", highlight=False, soft_wrap=True)
         output.print("  the same command with --set grid.seeds=20, say", highlight=False)
 
 

@@ -52,20 +52,26 @@ class Lease:
             raise RequestError(f"{self._storage.location}: cannot be written ({error}); give another --storage") from error
 
     def keep(self) -> None:
-        """Renew the heartbeat until released; if the lease is lost, interrupt the main thread as Ctrl-C would."""
+        """Renew the heartbeat until released; if the lease is lost, end the main thread's work as SIGTERM does.
+
+        Not SIGINT: a shell starts background jobs with that ignored.
+        """
         while not self._released.wait(HEARTBEAT_SECONDS):
             try:
                 if not self._is_mine():
                     self.lost = True
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
                     return
                 self._storage.write(LEASE_FILE, self._content())
             except OSError:
                 continue  # passing trouble of the storage; if it lasts, the trials say so
 
-    def release(self) -> None:
-        """Give the lease back, unless it is another's by now."""
+    def stop(self) -> None:
+        """Let the heartbeat end."""
         self._released.set()
+
+    def release(self) -> None:
+        """Give the lease back, unless it is another's by now; the heartbeat must have ended, or it might write it again."""
         try:
             if self._is_mine():
                 self._storage.remove(LEASE_FILE)
@@ -90,8 +96,9 @@ def held(storage: Storage, launch: str) -> Iterator[Lease]:
     try:
         yield lease
     finally:
-        lease.release()
+        lease.stop()
         heartbeat.join()
+        lease.release()
 
 
 def refuse_if_held(storage: Storage) -> None:
@@ -114,11 +121,26 @@ def _read(storage: Storage) -> dict[str, Any]:
 
 
 def _process() -> dict[str, object]:
-    return {"user": getpass.getuser(), "host": platform.node(), "pid": os.getpid(), "started": _start_of(os.getpid())}
+    return {"user": _user(), "host": _host(), "pid": os.getpid(), "started": _start_of(os.getpid())}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user often has no name
+        return f"uid {os.getuid()}"
+
+
+def _host() -> str:
+    """The host's name, and its pid namespace where there is one: process numbers mean nothing beyond it."""
+    try:
+        return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return platform.node()
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
-    if holder["host"] == platform.node() and _start_of(holder["pid"]) != holder["started"]:
+    if holder["host"] == _host() and _start_of(holder["pid"]) != holder["started"]:
         return True
     return time.time() - float(holder["heartbeat"]) > STALE_SECONDS
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from sweep.study import Study
+from sweep.study import Protocol, Study
 from trainables.acquisition import ACQUISITIONS
 from trainables.corpus import Corpus
 from trainables.errors import RequestError
@@ -158,11 +158,17 @@ def _spec_of_cell(
         "dropout_rate": dropout_rate,
         "mc_passes": mc_passes,
         "label_budgets": None if acquisition == FULL_DATA else protocol.label_budgets,
-        "pool_subsample": None if acquisition == FULL_DATA or protocol.pool_subsample == "all" else protocol.pool_subsample,
+        "pool_subsample": None if acquisition == FULL_DATA else _pool_subsample(protocol, len(corpus.train)),
         "eval_mc_passes": protocol.eval_mc_passes if eval_budgets else None,
         "eval_mc_budgets": eval_budgets,
     }
     return TrajectorySpec(**fields), note
+
+
+def _pool_subsample(protocol: Protocol, num_train: int) -> int | None:
+    """Reviews to score in a round; None where that is the whole pool of the first round, and so of every round."""
+    size = protocol.pool_subsample
+    return None if size == "all" or size >= num_train - protocol.label_budgets[0] else size
 
 
 def _arm(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sweep.folder import StudyFolder
@@ -52,7 +53,7 @@ def plan_as_dict(study: Study, corpus: Corpus, plan: Plan, folder: StudyFolder) 
 def print_plan(view: Mapping[str, Any], console: Console) -> None:
     """The plan in a few lines."""
     corpus = view["corpus"]
-    console.print(f"[bold]{view['study']}[/] in {view['location']}", highlight=False, soft_wrap=True)
+    console.print(f"[bold]{view['study']}[/] in {escape(view['location'])}", highlight=False, soft_wrap=True)
     if view["synthetic"]:
         console.print(f"[yellow]{SYNTHETIC_LABEL}[/]", highlight=False)
     console.print(

@@ -10,6 +10,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.text import Text
 
 from trainables.spec import TrajectorySpec
@@ -46,6 +47,7 @@ class Progress:
         """Errors of the trajectories that failed, by id."""
         self.given_up: dict[str, str] = {}
         """Trajectories whose workers vanished too often, with the last reason, by id."""
+        self._first_start: float | None = None
         self._began = self._logged = time.monotonic()
         self._live = Live(console=console, get_renderable=self._line, refresh_per_second=2, transient=True) if console.is_terminal else None
 
@@ -63,6 +65,7 @@ class Progress:
 
     def started(self, trajectory_id: str) -> None:
         """A trial began to compute a trajectory, perhaps again."""
+        self._first_start = self._first_start or time.monotonic()
         self._running.add(trajectory_id)
 
     def round_finished(self, trajectory_id: str, rounds: int) -> None:
@@ -79,7 +82,7 @@ class Progress:
             self._finished += 1
         else:
             self.failed[trajectory_id] = error
-            self._console.print(f"[red]failed[/] {trajectory_id}: {error}", highlight=False, soft_wrap=True)
+            self._console.print(f"[red]failed[/] {trajectory_id}: {escape(error)}", highlight=False, soft_wrap=True)
 
     def lost(self, trajectory_id: str) -> None:
         """A worker vanished; Tune starts the trial again."""
@@ -110,7 +113,9 @@ class Progress:
                 left += cost * (self._total[trajectory_id] - self._done[trajectory_id])
         if not left:
             return "done"
-        return f"ETA {duration((time.monotonic() - self._began) * left / spent)}" if spent else "ETA ..."
+        if not spent or self._first_start is None:
+            return "ETA ..."
+        return f"ETA {duration((time.monotonic() - self._first_start) * left / spent)}"
 
 
 def duration(seconds: float) -> str:

@@ -20,10 +20,11 @@ def launch_name() -> str:
 
 def circumstances(command: list[str]) -> dict[str, Any]:
     """What a launch record says about its beginning."""
+    status = _git("status", "--porcelain")
     return {
         "command": command,
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
+        "dirty": None if status is None else bool(status),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "hardware": {"host": platform.node(), "system": platform.platform(), "cores": os.cpu_count(), "memory_bytes": _memory_bytes()},
     }

@@ -5,11 +5,12 @@ plain lists, and ``study.yaml`` in the results shows what was meant. ``study_fil
 """
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Strict, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Strict, model_validator
 
 from trainables.acquisition import ACQUISITIONS
 from trainables.spec import SITES, Pooling
@@ -19,14 +20,9 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
 
 
-def _as_list(value: object) -> object:
-    """A single value stands for a list of one."""
-    return value if isinstance(value, list | tuple) else [value]
-
-
 def _distinct(value: object) -> object:
-    items = _as_list(value)
-    assert isinstance(items, list | tuple)
+    """A list without repetition; a single value stands for a list of one."""
+    items = value if isinstance(value, list | tuple) else [value]
     twice = sorted({repr(item) for item in items if items.count(item) > 1})
     if twice:
         raise ValueError(f"each value once, but {', '.join(twice)} is there more than once")
@@ -50,20 +46,36 @@ def _budgets(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
     keys = set(value)
-    numbers = [value[key] for key in keys if isinstance(value[key], int | float) and not isinstance(value[key], bool)]
+    numbers = [value[key] for key in keys if isinstance(value[key], int | float) and math.isfinite(value[key])]
     if keys not in ({"start", "stop", "growth"}, {"start", "stop", "step"}) or len(numbers) != len(keys):
         raise ValueError("a list of numbers of labels, or {start, stop, growth} or {start, stop, step}")
     start, stop = value["start"], value["stop"]
     growth, step = value.get("growth", 1), value.get("step", 0)
-    if start < 1 or stop <= start or (growth <= 1 and step < 1):
-        raise ValueError("start at least 1, stop above start, and growth above 1 or step at least 1")
+    if start < 1 or stop <= start or (growth < SLOWEST_GROWTH and step < 1):
+        raise ValueError(f"start at least 1, stop above start, and growth at least {SLOWEST_GROWTH} or step at least 1")
     budgets: list[int] = []
     exact = float(start)
     while round(exact) < stop:
         if not budgets or round(exact) > budgets[-1]:
             budgets.append(round(exact))
+        if len(budgets) > MOST_ROUNDS:
+            raise ValueError(f"at most {MOST_ROUNDS:,} budgets; let them grow faster")
         exact = exact * growth + step
     return [*budgets, round(stop)]
+
+
+def _pool_subsample(value: object) -> object:
+    if value == "all" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError("a number of reviews, at least 1, or all")
+
+
+def _mc_budgets(value: object) -> object:
+    if isinstance(value, str) and value in ("all", "last", "none"):
+        return value
+    if isinstance(value, list | tuple) and all(type(item) is int for item in value):
+        return tuple(sorted(set(value)))
+    raise ValueError("all, last, none, or a list of label budgets")
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
@@ -72,14 +84,21 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _known_acquisition(value: str) -> str:
-    if value not in ACQUISITIONS:
+def _known_acquisition(value: object) -> str:
+    if not isinstance(value, str) or value not in ACQUISITIONS:
         raise ValueError(f"one of {', '.join(ACQUISITIONS)}{did_you_mean(value, ACQUISITIONS)}")
     return value
 
 
+MOST_ROUNDS = 10_000
+"""More label budgets than this are a mistake, not a study."""
+
+SLOWEST_GROWTH = 1.001
+"""Of label budgets, from one to the next."""
+
 Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(ge=0, lt=1), AfterValidator(abs)]
+"""A dropout rate; YAML's -0.0 is 0."""
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -101,7 +120,9 @@ class TableData(_Section):
     source: Literal["csv"]
     path: str
     text: str = "text"
+    """Column of the texts."""
     label: str = "label"
+    """Column of the classes."""
     test_path: str | None = None
     """Test reviews; null: a seeded part of `path`."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -168,9 +189,11 @@ class Protocol(_Section):
     """When labels are asked for and what is measured."""
 
     label_budgets: Annotated[tuple[Positive, ...], BeforeValidator(_budgets), Strict(False), Field(min_length=1)]
-    pool_subsample: Positive | Literal["all"] = 2_000
+    pool_subsample: Annotated[int | Literal["all"], BeforeValidator(_pool_subsample)] = 2_000
+    """Reviews that a round scores, or 10 x the batch to acquire if that is more; ``all``: the whole pool."""
     eval_mc_passes: Positive = 20
-    eval_mc_budgets: Literal["all", "last", "none"] | Annotated[tuple[int, ...], Strict(False)] = "all"
+    eval_mc_budgets: Annotated[Literal["all", "last", "none"] | tuple[int, ...], BeforeValidator(_mc_budgets)] = "all"
+    """Label budgets at which the MC prediction is measured."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -236,8 +259,10 @@ class Study(_Section):
     """Folder, or ``s3://`` or ``gs://`` URI, that holds the study's folder."""
 
     def resolved(self) -> dict[str, Any]:
-        """Plain values with every default written out."""
-        return self.model_dump(mode="json")
+        """Plain values with every default and every short form written out."""
+        content = self.model_dump(mode="json")
+        content["protocol"]["eval_mc_budgets"] = list(self.protocol.mc_budgets)
+        return content
 
 
 SCIENCE_SECTIONS = ("data", "model", "training", "protocol")

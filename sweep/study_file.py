@@ -41,8 +41,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML that refuses a key given twice, where the standard loader keeps the last in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for (key_node, _), key in zip(node.value, keys, strict=True):
+        own = [pair for pair in node.value if pair[0].tag != "tag:yaml.org,2002:merge"]
+        keys = [self.construct_object(key, deep=True) for key, _ in own]
+        for (key_node, _), key in zip(own, keys, strict=True):
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given more than once", key_node.start_mark)
         return super().construct_mapping(node, deep)
@@ -79,14 +80,21 @@ def _explain(path: Path, raw: object, overridden: Sequence[str], detail: Mapping
         sources = ("imdb", "csv", "synthetic")
         given = raw.get("data", {}).get("source") if isinstance(raw, dict) and isinstance(raw.get("data"), dict) else None
         return f"{place}: data.source = {given!r} must be one of {', '.join(sources)}{did_you_mean(given, sources)}"
-    rule = re.sub(r"^(Value error, |Input should be (a valid )?)", "", detail["msg"])
+    if detail["type"] == "value_error" and isinstance(detail["input"], dict | BaseModel) and " must " in detail["msg"]:
+        return f"{place}: {dotted}: {detail['msg'].removeprefix('Value error, ')}"
+    rule = re.sub(r"^\w+ should (be a valid )?(be )?", lambda found: "be " if "be" in found[0] else "", detail["msg"])
+    rule = rule.replace("Value error, ", "be ")
+    if detail["type"] in ("model_type", "model_attributes_type"):
+        rule = "be a section: keys and values of its own"
     given = "" if isinstance(detail["input"], dict | BaseModel) else f" = {detail['input']!r}"
-    return f"{place}: {dotted}{given} must be {rule}{_number_as_text(detail['input'])}"
+    return f"{place}: {dotted}{given} must {rule}{_number_as_text(detail['input'])}"
 
 
 def _number_as_text(value: object) -> str:
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?e[+-]?\d+", value, re.IGNORECASE):
-        return f"; YAML reads {value} as text: write {float(value)!r} or {float(value):.1e}"
+        mantissa, _, exponent = repr(float(value)).partition("e")
+        number = f"{mantissa}{'' if '.' in mantissa else '.0'}e{exponent}" if exponent else mantissa
+        return f"; YAML reads {value} as text: write {number}"
     return ""
 
 

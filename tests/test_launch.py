@@ -186,7 +186,7 @@ class TestWhatIsRefused:
         folder.mkdir(parents=True)
         (folder / "study.yaml").write_text("study: tiny\n")
         (folder / "plan.json").write_text("{")
-        assert "study.yaml or plan.json is damaged" in refuse([str(study_file())], capsys, tmp_path / "results")
+        assert "plan.json is damaged" in refuse([str(study_file())], capsys, tmp_path / "results")
 
     def test_json_without_a_dry_run(self, study_file: StudyWriter, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "together with --dry-run" in refuse([str(study_file()), "--json"], capsys, tmp_path / "results")

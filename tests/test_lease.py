@@ -2,6 +2,7 @@
 
 import json
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -29,7 +30,7 @@ def test_it_is_there_while_it_is_held(tmp_path: Path) -> None:
 
 def test_a_second_launch_is_refused_with_the_holders_name(tmp_path: Path) -> None:
     with held(LocalStorage(tmp_path), "launch-1"):
-        with pytest.raises(RequestError, match=rf"is being run by \S+ on {platform.node()}, process \d+ \(launch launch-1\)"):
+        with pytest.raises(RequestError, match=rf"is being run by \S+ on {platform.node()} .*, process \d+ \(launch launch-1\)"):
             Lease(LocalStorage(tmp_path), "launch-2").acquire()
         assert written(tmp_path)["launch"] == "launch-1"
 
@@ -72,8 +73,12 @@ def test_a_torn_lease_is_nobodys(tmp_path: Path) -> None:
     assert written(tmp_path)["launch"] == "after"
 
 
-def test_the_heart_beats_and_a_lost_lease_stops_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_heart_beats_and_a_lost_lease_stops_its_holder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setattr(lease, "HEARTBEAT_SECONDS", 0.05)
+    before_test = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, before_test))
     holder = None
 
     def wait_to_lose() -> None:

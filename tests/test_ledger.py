@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.conftest import SpecFactory
 from tests.test_trajectory import science
 from trainables.corpus import Corpus
-from trainables.errors import LedgerError
+from trainables.errors import LedgerError, SupersededError
 from trainables.ledger import SEALED, Ledger, Round, Row, schema
 from trainables.spec import Execution, TrajectorySpec
 from trainables.storage import LocalStorage, ObjectStorage, Storage, open_storage
@@ -52,7 +52,6 @@ def test_rounds_come_back_as_they_were_written(storage: Storage, spec: SpecFacto
     execute(storage, tiny, corpus)
     fresh = list(rounds(tiny, corpus, [], Execution()))
     assert science(Ledger(storage, tiny).read()) == science(fresh)
-    assert Ledger(storage, tiny).is_sealed
     assert storage.names() == ["attempts", "predictions", "rounds", "spec.json", SEALED]
     assert storage.names("rounds") == ["0000.json", "0001.json", "0002.json", "0003.json"]
     assert storage.names("predictions") == ["0003.npz"]
@@ -172,6 +171,13 @@ class TestWhatCannotBeTrusted:
         with pytest.raises(LedgerError, match=r"spec\.json is not the spec"):
             Ledger(LocalStorage(folder), spec()).read()
 
+    @pytest.mark.parametrize("content", [None, b"", b"not a zip"])
+    def test_predictions_that_are_not_those_of_the_round_are_refused(self, folder: Path, spec: SpecFactory, content: bytes | None) -> None:
+        path = folder / "predictions" / "0003.npz"
+        path.unlink() if content is None else path.write_bytes(content)
+        with pytest.raises(LedgerError, match=r"predictions/0003\.npz is missing or is not what round 3 was committed with"):
+            Ledger(LocalStorage(folder), spec()).read()
+
 
 class TestTwoWriters:
     def test_the_first_to_commit_wins_and_an_equal_round_is_adopted(self, tmp_path: Path, spec: SpecFactory, corpus: Corpus) -> None:
@@ -186,13 +192,13 @@ class TestTwoWriters:
         assert (tmp_path / "rounds" / "0000.json").stat().st_mtime_ns == stamp
         assert two.num_rounds == 1
 
-    def test_a_different_result_stops_the_later_writer(self, tmp_path: Path, spec: SpecFactory, corpus: Corpus) -> None:
+    def test_a_different_result_makes_the_later_writer_read_again(self, tmp_path: Path, spec: SpecFactory, corpus: Corpus) -> None:
         one, two = (Ledger(LocalStorage(tmp_path), spec()) for _ in range(2))
         one.read(), two.read()
         done = next(rounds(spec(), corpus, [], Execution()))
         one.append(done, one.begin_attempt("a", {}))
         other = Round(replace(done.row, train_loss=0.5), done.acquired)
-        with pytest.raises(LedgerError, match="committed by another writer with a different result"):
+        with pytest.raises(SupersededError, match="committed by another writer with a different result"):
             two.append(other, two.begin_attempt("b", {}))
         assert science(Ledger(LocalStorage(tmp_path), spec()).read()) == science([done])
 

@@ -86,6 +86,16 @@ def test_fields_without_effect_are_null(corpus: Corpus) -> None:
     assert (full.label_budgets, full.pool_subsample, full.mc_passes, full.eval_mc_passes) == (None, None, None, None)
 
 
+def test_what_means_the_same_has_one_id(corpus: Corpus) -> None:
+    def ids(**protocol: Any) -> set[str]:
+        return set(make_plan(study(protocol=protocol), corpus).specs)
+
+    assert ids(eval_mc_budgets=[10, 40]) == ids(eval_mc_budgets=[40, 10, 10])
+    assert ids(eval_mc_budgets=[40]) == ids(eval_mc_budgets="last")
+    assert ids(pool_subsample="all") == ids(pool_subsample=150) == ids(pool_subsample=5000) != ids(pool_subsample=149)
+    assert set(planned(corpus, dropout_rate=-0.0).specs) == set(planned(corpus, dropout_rate=0.0).specs)
+
+
 def test_the_full_data_model_does_not_depend_on_the_budgets(corpus: Corpus) -> None:
     one, other = make_plan(study(), corpus), make_plan(study(protocol={"label_budgets": [5, 40]}), corpus)
     assert {i for i, spec in one.specs.items() if spec.acquisition == "full_data"} == set(one.specs) & set(other.specs)

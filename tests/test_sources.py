@@ -82,6 +82,12 @@ class TestImdb:
             ImdbSource(path).read()
         assert [p.name for p in tmp_path.iterdir()] == ["a.tar.gz"]
 
+    def test_a_review_that_is_no_text(self, tmp_path: Path) -> None:
+        folder = make_folder(tmp_path, FILES)
+        (folder / "aclImdb/train/pos/0_9.txt").write_bytes(b"\xff\xfe")
+        with pytest.raises(RequestError, match=r"the review train/pos/0_9\.txt is not UTF-8 text"):
+            ImdbSource(folder, reviews_per_class=4).read()
+
     def test_a_missing_path(self, tmp_path: Path) -> None:
         with pytest.raises(RequestError, match="no such file or folder"):
             ImdbSource(tmp_path / "nowhere").read()
@@ -139,13 +145,22 @@ class TestTable:
         [
             (lambda f: f.assign(stars=1), "has one class, 1; a classifier needs at least 2"),
             (lambda f: f.drop(columns="review"), "no column 'review'; it has 'id', 'stars'"),
-            (lambda f: f.assign(review=[None, None, *f["review"][2:]]), "2 of 24 rows have no text or no label, the first is row 1"),
+            (lambda f: f.assign(review=[None, None, *f["review"][2:]]), "2 of 24 rows have no 'review', the first is row 1"),
             (lambda f: f.iloc[:0], "0 reviews to train on and 0 to test on"),
         ],
     )
     def test_what_cannot_be_used_is_told(self, tmp_path: Path, change: object, message: str) -> None:
         with pytest.raises(RequestError, match=message):
             self.table(tmp_path / "reviews.csv", change(self.frame())).read()  # type: ignore[operator]
+
+    def test_words_that_look_like_nothing_are_words(self, tmp_path: Path) -> None:
+        frame = self.frame(2).assign(stars=lambda f: f["stars"].map({0: "None", 1: "NA"}), review="n/a")
+        assert self.table(tmp_path / "reviews.csv", frame).read().class_names == ("NA", "None")
+
+    def test_a_class_of_one_review(self, tmp_path: Path) -> None:
+        frame = pd.concat([self.frame(2), pd.DataFrame({"id": [99], "stars": [7], "review": ["x"]})])
+        with pytest.raises(RequestError, match=r"classes \[7\] have one review each"):
+            self.table(tmp_path / "reviews.csv", frame).read()
 
     def test_a_class_that_is_only_tested(self, tmp_path: Path) -> None:
         source = self.table(tmp_path / "train.csv", self.frame(2))
@@ -154,7 +169,7 @@ class TestTable:
             TableSource(source.path, "review", "stars", tmp_path / "test.csv", 0.25, 0).read()
 
     def test_what_is_not_a_table(self, tmp_path: Path) -> None:
-        with pytest.raises(RequestError, match="no such file"):
+        with pytest.raises(RequestError, match="not a file"):
             TableSource(tmp_path / "none.csv", "a", "b", None, 0.2, 0).fingerprint()
         (tmp_path / "x.parquet").write_text("no")
         with pytest.raises(RequestError, match="cannot be read as a table"):

@@ -26,7 +26,10 @@ def test_defaults_are_written_out_and_read_back(study_file: StudyWriter) -> None
     assert resolved["training"]["gradient_clip"] == 1.0
     assert resolved["baseline"] == {"full_data": True}
     assert resolved["grid"]["seeds"] == [0, 1]
-    assert Study.model_validate(resolved) == study
+    assert resolved["protocol"]["eval_mc_budgets"] == [40]
+    again = Study.model_validate(resolved)
+    assert again.resolved() == resolved
+    assert again.protocol.mc_budgets == study.protocol.mc_budgets
 
 
 @pytest.mark.parametrize(
@@ -85,7 +88,15 @@ def test_overrides(study_file: StudyWriter) -> None:
         ({"grid": {"dropout_rate": -0.1}}, "grid.dropout_rate[0] = -0.1 must be greater than or equal to 0"),
         ({"grid": {"mc_passes": 0}}, "grid.mc_passes[0] = 0 must be greater than or equal to 1"),
         ({"grid": {"seeds": [1, 1]}}, "grid.seeds = [1, 1] must be each value once"),
-        ({"grid": {"seeds": 0}}, "grid.seeds = 0 must be"),
+        ({"grid": {"seeds": 0}}, "grid.seeds = 0 must have at least 1 item"),
+        ({"grid": {"mc_passes": []}}, "grid.mc_passes = [] must have at least 1 item"),
+        ({"grid": {"acquisition": [["random"]]}}, "grid.acquisition[0] = ['random'] must be one of random"),
+        ({"grid": 3}, "grid = 3 must be a section: keys and values of its own"),
+        ({"training": {"learning_rate": "1e-5"}}, "YAML reads 1e-5 as text: write 1.0e-05"),
+        ({"protocol": {"label_budgets": {"start": 1, "stop": float("inf"), "step": 1}}}, "must be a list of numbers of labels"),
+        ({"protocol": {"label_budgets": {"start": 1, "stop": 10**9, "step": 1}}}, "at most 10,000 budgets"),
+        ({"protocol": {"eval_mc_budgets": "some"}}, "eval_mc_budgets = 'some' must be all, last, none, or a list of label budgets"),
+        ({"protocol": {"pool_subsample": 0}}, "protocol.pool_subsample = 0 must be a number of reviews, at least 1, or all"),
         ({"grid": {"seeds": "a-b"}}, "grid.seeds = 'a-b' must be a number of seeds"),
         ({"training": {"learning_rate": "1e-3"}}, "training.learning_rate = '1e-3' must be number; YAML reads 1e-3 as text: write 0.001"),
         ({"training": {"epochs": "many"}}, "training.epochs = 'many' must be number"),

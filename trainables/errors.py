@@ -1,4 +1,4 @@
-"""The three ways in which work here ends badly, told apart because each asks something else of the reader."""
+"""The ways in which work here ends badly, told apart because each asks something else of the reader."""
 
 
 class RequestError(Exception):
@@ -7,6 +7,10 @@ class RequestError(Exception):
 
 class ComputationError(Exception):
     """The computation itself went wrong (NaN, a bug in a score): repeating it would repeat the error."""
+
+
+class SupersededError(Exception):
+    """Another writer has committed this round: whoever learns of it goes on from what is there."""
 
 
 class LedgerError(Exception):

@@ -28,13 +28,14 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainables.arrays import Floats32
-from trainables.errors import LedgerError
+from trainables.errors import LedgerError, SupersededError
 from trainables.spec import TrajectorySpec
 from trainables.storage import Storage
 
@@ -146,11 +147,6 @@ class Ledger:
         self._digests = [self._id]
 
     @property
-    def is_sealed(self) -> bool:
-        """Whether the trajectory is finished."""
-        return self._storage.exists(SEALED)
-
-    @property
     def num_rounds(self) -> int:
         """Rounds that were read or committed so far."""
         return len(self._rounds)
@@ -163,13 +159,14 @@ class Ledger:
         """
         self._check_spec()
         self._rounds, self._digests = [], [self._id]
-        names = [name for name in self._storage.names("rounds") if name.endswith(".json")]
+        names = sorted((name for name in self._storage.names("rounds") if name.endswith(".json")), key=lambda name: (len(name), name))
         for position, name in enumerate(names):
             content = self._read_round(name)
             expected = f"{len(self._rounds):04}.json"
             if name != expected or content["previous"] != self._digests[-1]:
                 self._set_aside(names[position:])
                 break
+            self._check_predictions(len(self._rounds), content["predictions"])
             self._rounds.append(Round(Row(**content["row"]), tuple(content["acquired"])))
             self._digests.append(content["digest"])
         return list(self._rounds)
@@ -187,7 +184,7 @@ class Ledger:
         try:
             content: dict[str, Any] = json.loads(self._storage.read(f"rounds/{name}"))
             row = Row(**content["row"])
-            intact = content["digest"] == self._digest(row, content["acquired"], content["previous"], content["predictions"])
+            intact = content["digest"] == self._digest(row, content["acquired"], content["previous"])
             reason = "its content does not match its digest"
         except (ValueError, KeyError, TypeError) as error:
             intact, reason = False, f"it cannot be read ({error})"
@@ -198,9 +195,9 @@ class Ledger:
             )
         return content
 
-    def _digest(self, row: Row, acquired: Sequence[int], previous: str, predictions: str | None) -> str:
+    def _digest(self, row: Row, acquired: Sequence[int], previous: str) -> str:
         science = {name: getattr(row, name) for name in SCIENCE_COLUMNS}
-        content = [science, list(acquired), previous, predictions]
+        content = [science, list(acquired), previous]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _set_aside(self, names: Sequence[str]) -> None:
@@ -221,12 +218,12 @@ class Ledger:
         """Commit the next round: there whole, or not at all.
 
         Raises:
-            LedgerError: another writer committed a different result for this round.
+            SupersededError: another writer committed a different result for this round; what it wrote stands.
         """
         number = len(self._rounds)
         predictions = self._write_predictions(number, finished.predictions)
         previous = self._digests[-1]
-        digest = self._digest(finished.row, finished.acquired, previous, predictions)
+        digest = self._digest(finished.row, finished.acquired, previous)
         content = {
             "row": asdict(finished.row),
             "acquired": list(finished.acquired),
@@ -237,19 +234,35 @@ class Ledger:
         }
         name = f"{number:04}.json"
         if not self._storage.create(f"rounds/{name}", _json(content)) and self._read_round(name)["digest"] != digest:
-            raise LedgerError(f"{self._storage.location}/rounds/{name} was committed by another writer with a different result")
+            raise SupersededError(f"{self._storage.location}/rounds/{name} was committed by another writer with a different result")
         self._rounds.append(finished)
         self._digests.append(digest)
 
     def _write_predictions(self, number: int, predictions: Mapping[str, Floats32]) -> str | None:
-        """Write a round's predictions and return their SHA-256; a committed round's are never touched."""
+        """Write a round's predictions and return the SHA-256 of the arrays; a committed round's are never touched."""
         if not predictions:
             return None
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **dict(predictions))  # type: ignore[arg-type]  # the stub's keywords hide the arrays
         if not self._storage.exists(f"rounds/{number:04}.json"):
             self._storage.write(f"predictions/{number:04}.npz", buffer.getvalue())
-        return hashlib.sha256(buffer.getvalue()).hexdigest()
+        return _arrays_hash(predictions)
+
+    def _check_predictions(self, number: int, expected: str | None) -> None:
+        """Refuse a round whose predictions are not those that it was committed with."""
+        if expected is None:
+            return
+        name = f"predictions/{number:04}.npz"
+        try:
+            with np.load(io.BytesIO(self._storage.read(name)), allow_pickle=False) as arrays:
+                found = _arrays_hash({mode: arrays[mode] for mode in arrays.files})
+        except (FileNotFoundError, EOFError, ValueError, BadZipFile) as error:
+            found = str(error)
+        if found != expected:
+            raise LedgerError(
+                f"{self._storage.location}/{name} is missing or is not what round {number} was committed with; move "
+                f"rounds/{number:04}.json away to have it computed again"
+            )
 
     def seal(self) -> None:
         """Write all rounds into one table, which marks the trajectory as finished."""
@@ -269,6 +282,14 @@ class Ledger:
             **circumstances,
         }
         self._storage.write("failure.json", _json(record))
+
+
+def _arrays_hash(arrays: Mapping[str, Floats32]) -> str:
+    """SHA-256 of named arrays: of their content, not of a compressor's output."""
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        sha.update(f"{name} {arrays[name].shape}\n".encode() + np.ascontiguousarray(arrays[name], dtype="<f4").tobytes())
+    return sha.hexdigest()
 
 
 def _json(content: Mapping[str, object]) -> bytes:

@@ -5,8 +5,8 @@ what differs from the defaults is the tempting wrong way: editing a default woul
 The other wrong way is to let a path, a core count or a folder in: the same science would be computed again after a move. So the
 fields that cannot change the science live in another type, `Execution`, and cannot enter an identity even by mistake.
 
-A field that has no effect on a trajectory is null in its spec (`for_acquisition` sees to it), so that cells which cannot differ
-meet in one id. A field added later must be left out of `canonical_json` while it has the value that reproduces the old
+A field that has no effect on a trajectory is null in its spec (the planner sees to it), so that cells which cannot differ meet in
+one id. A field added later must be left out of `canonical_json` while it has the value that reproduces the old
 behaviour; golden ids in the tests prove it.
 """
 

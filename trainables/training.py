@@ -84,6 +84,8 @@ def fit(spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, start: Weights, ro
     train_loss = float(losses[-max(1, round(len(rows_N) / spec.batch_size)) :].mean())
     trained = {name: value.detach() for name, value in weights.items()}
     prior = sum(coefficient * float(trained[name].double().square().sum()) for name, coefficient in coefficients.items())
+    if not np.isfinite(prior):
+        raise ComputationError(f"the prior term of the weights is {prior} after {steps} gradient steps")
     return Fitted(trained, train_loss, train_loss + prior, steps, tokens)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from ray.tune import Trainable
 
 from trainables.corpus import Corpus
+from trainables.errors import SupersededError
 from trainables.ledger import Attempt, Ledger, Round
 from trainables.spec import Execution, TrajectorySpec
 from trainables.storage import open_storage
@@ -65,6 +66,9 @@ class TrajectoryTrainable(Trainable):
         """
         try:
             return self._next_round()
+        except SupersededError:  # a worker that was thought lost was quicker: go on from what it committed
+            self._attempt = None
+            return {"done": False, "rounds": self._ledger.num_rounds, "error": None}
         except Exception as error:  # every failure is recorded and reported; none may look like a lost worker
             return {"done": True, "rounds": self._ledger.num_rounds, "error": self._record(error)}
 

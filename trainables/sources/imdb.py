@@ -47,13 +47,19 @@ class ImdbSource:
             match = _MEMBER.search(member)
             if match:
                 split, class_name, number, rating = match.groups()
-                found[split, class_name][int(number), int(rating)] = data.decode("utf-8")
+                found[split, class_name][int(number), int(rating)] = self._decoded(member, data)
         self._check_counts({f"{split}/{class_name}": len(reviews) for (split, class_name), reviews in found.items()})
         texts = {key: [reviews[k] for k in sorted(reviews)] for key, reviews in found.items()}
         labels = [label for label in range(2) for _ in range(self.reviews_per_class)]
         return Texts(
             texts["train", "neg"] + texts["train", "pos"], labels, texts["test", "neg"] + texts["test", "pos"], labels, CLASS_NAMES
         )
+
+    def _decoded(self, member: str, data: bytes) -> str:
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RequestError(f"{self.path}: the review {member} is not UTF-8 text ({error}); this is not the original file") from error
 
     def _check_counts(self, counts: dict[str, int]) -> None:
         if set(counts.values()) != {self.reviews_per_class}:
@@ -75,7 +81,10 @@ class ImdbSource:
             for class_name in CLASS_NAMES:
                 folder = root / split / class_name
                 for file_name in sorted(os.listdir(folder)) if folder.is_dir() else []:
-                    yield f"{split}/{class_name}/{file_name}", (folder / file_name).read_bytes()
+                    try:
+                        yield f"{split}/{class_name}/{file_name}", (folder / file_name).read_bytes()
+                    except OSError as error:
+                        raise RequestError(f"{folder / file_name}: cannot be read ({error.strerror})") from error
 
     def _archive_members(self) -> Iterator[tuple[str, bytes]]:
         count = 0

@@ -37,7 +37,7 @@ class TableSource:
         sha = hashlib.sha256(repr((self.text, self.label, self.test_fraction, self.split_seed, self.test_path is None)).encode())
         for path in [self.path] + ([self.test_path] if self.test_path else []):
             if not path.is_file():
-                raise RequestError(f"{path}: no such file; data.path and data.test_path must name CSV or Parquet files")
+                raise RequestError(f"{path}: not a file; data.path and data.test_path must name CSV or Parquet files")
             sha.update(hashlib.sha256(path.read_bytes()).digest())
         return sha.hexdigest()
 
@@ -59,17 +59,20 @@ class TableSource:
     def _table(self, path: Path) -> pd.DataFrame:
         """The two columns of a file, without a missing value."""
         try:
-            table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+            table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, keep_default_na=False, na_values=[""])
         except (OSError, ValueError) as error:
             raise RequestError(f"{path}: cannot be read as a table ({error})") from error
         missing = [column for column in (self.text, self.label) if column not in table.columns]
         if missing:
             raise RequestError(f"{path}: no column {', '.join(map(repr, missing))}; it has {', '.join(map(repr, table.columns))}")
         table = table[[self.text, self.label]]
-        empty_N = table.isna().any(axis=1).to_numpy()
-        if empty_N.any():
-            first = int(np.flatnonzero(empty_N)[0]) + 1
-            raise RequestError(f"{path}: {int(empty_N.sum()):,} of {len(table):,} rows have no text or no label, the first is row {first}")
+        for column in (self.text, self.label):
+            empty_N = table[column].isna().to_numpy()
+            if empty_N.any():
+                first = int(np.flatnonzero(empty_N)[0]) + 1
+                raise RequestError(f"{path}: {int(empty_N.sum()):,} of {len(table):,} rows have no {column!r}, the first is row {first}")
+        if not table[self.label].map(pd.api.types.is_hashable).all():
+            raise RequestError(f"{path}: column {self.label!r} holds lists; a label is one word or number")
         return table
 
     def _split(self, labels_N: np.ndarray[tuple[int], np.dtype[np.object_]]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -88,5 +91,5 @@ class TableSource:
             raise RequestError(f"{self.path}: column {self.label!r} has one class, {classes[0]!r}; a classifier needs at least 2")
         unknown = sorted(set(test[self.label].tolist()) - set(classes), key=str)
         if unknown:
-            place = self.test_path or self.path
-            raise RequestError(f"{place}: classes {unknown} are in the test set only; train on them too or leave them out")
+            reason = "are in the test set only" if self.test_path else "have one review each, too few to train and to test on"
+            raise RequestError(f"{self.test_path or self.path}: classes {unknown} {reason}; add reviews or leave them out")

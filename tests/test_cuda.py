@@ -1,0 +1,37 @@
+"""What must hold on a GPU as it does on a CPU; skipped where there is none."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import SpecFactory
+from tests.test_trajectory import science
+from trainables.corpus import Corpus
+from trainables.execution import make_deterministic
+from trainables.mc_dropout import mc_log_probs
+from trainables.model import initial_weights
+from trainables.spec import Execution
+from trainables.trajectory import rounds
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+CUDA = Execution(device="cuda")
+
+
+def test_going_on_is_the_same_as_never_having_stopped(spec: SpecFactory, corpus: Corpus) -> None:
+    make_deterministic(CUDA)
+    tiny = spec(acquisition="bald", mc_passes=4)
+    whole = list(rounds(tiny, corpus, [], CUDA))
+    assert science([*whole[:2], *rounds(tiny, corpus, whole[:2], CUDA)]) == science(whole)
+
+
+def test_scores_agree_with_the_cpu_and_do_not_depend_on_the_batch(spec: SpecFactory, corpus: Corpus) -> None:
+    make_deterministic(CUDA)
+    weights = initial_weights(spec(), corpus.num_embeddings, 2, 0)
+    on_gpu = {name: value.cuda() for name, value in weights.items()}
+    rows = np.arange(40)
+    on_cpu = mc_log_probs(weights, spec(), corpus.train, rows, round_=0, passes=3, execution=Execution())
+    for batch in (64, 7):
+        execution = Execution(device="cuda", scoring_batch=batch)
+        found = mc_log_probs(on_gpu, spec(), corpus.train, rows, round_=0, passes=3, execution=execution)
+        np.testing.assert_allclose(found, on_cpu, atol=1e-4)
