@@ -219,9 +219,14 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(study_file: StudyWriter, tmp
     assert f"python -m sweep.launch {study} --storage {tmp_path / 'results'} --no-report" in launch.output
     assert "Traceback" not in launch.output
     assert not (folder / LEASE_FILE).exists()
-    (record,) = (json.loads(path.read_text()) for path in (folder / "launches").iterdir())
-    assert record["outcome"] == "interrupted"
     before = round_files(folder)
+    again = Launch(study, tmp_path / "results", "--no-report")
+    again.wait_until(lambda: len(round_files(folder)) > len(before))
+    again.send(signal.SIGTERM)
+    assert again.wait() == 130, again.output
+    assert "the same command goes on" in again.output
+    outcomes = [json.loads(path.read_text())["outcome"] for path in (folder / "launches").iterdir()]
+    assert outcomes == ["interrupted", "interrupted"]
     finish(study, tmp_path / "results", "--no-report")
     after = round_files(folder)
     assert {path: after[path] for path in before} == before
