@@ -15,7 +15,7 @@ from trainables.corpus import Corpus
 from trainables.errors import ComputationError, LedgerError
 from trainables.ledger import PLACE_COLUMNS, SCIENCE_COLUMNS, Round
 from trainables.spec import Execution, TrajectorySpec
-from trainables.trajectory import class_balance, rounds
+from trainables.trajectory import class_balance, initial_set, pool_subsample, rounds
 
 ARMS = {
     "random": None, "softmax_entropy": None, "softmax_margin": None, "softmax_least_confidence": None,
@@ -42,11 +42,15 @@ def test_labelled_and_pool_are_disjoint_and_constant_together(
     done = run(spec(acquisition=acquisition, mc_passes=passes), corpus)
     assert [r.row.num_labelled for r in done] == [10, 20, 30, 40]
     assert [len(r.acquired) for r in done] == [10, 10, 10, 0]
-    everything = [i for r in done for i in r.acquired]
-    assert len(set(everything)) == 30
-    assert set(everything) <= set(range(len(corpus.train)))
-    initial = set(range(len(corpus.train))) - set(everything)
-    assert len(initial) == len(corpus.train) - 30
+    labelled = initial_set(spec(), len(corpus.train))
+    assert len(labelled) == 10
+    for finished_round in done[:-1]:
+        pool = pool_subsample(spec(pool_subsample=None), len(corpus.train), labelled, 10, finished_round.row.round)
+        assert not set(pool) & set(labelled)
+        assert set(pool) | set(labelled) == set(range(len(corpus.train)))
+        assert set(finished_round.acquired) <= set(pool)
+        labelled = np.concatenate([labelled, finished_round.acquired])
+    assert len(set(labelled)) == 40
 
 
 @pytest.mark.parametrize("acquisition", ["bald", "mean_std", "variation_ratio"])
@@ -161,11 +165,8 @@ def test_the_subsample_grows_with_the_batch(spec: SpecFactory, corpus: Corpus) -
 
 
 def test_arms_share_nearly_all_of_the_subsample(spec: SpecFactory, corpus: Corpus) -> None:
-    from trainables.trajectory import _Steps
-
-    steps = _Steps(spec(), corpus, Execution())
-    one = steps.pool_subsample(np.arange(10), 1, 2)
-    other = steps.pool_subsample(np.arange(10, 20), 1, 2)
+    one = pool_subsample(spec(), len(corpus.train), np.arange(10), 1, 2)
+    other = pool_subsample(spec(), len(corpus.train), np.arange(10, 20), 1, 2)
     assert len(one) == 60
     assert len(np.intersect1d(one, other)) >= 50
     assert not set(one) & set(range(10))

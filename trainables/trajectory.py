@@ -62,6 +62,26 @@ def rounds(spec: TrajectorySpec, corpus: Corpus, finished: Sequence[Round], exec
         yield done
 
 
+def initial_set(spec: TrajectorySpec, num_reviews: int) -> Rows:
+    """The reviews labelled before any acquisition, the same for all arms of a seed; every review for the full-data model."""
+    if spec.label_budgets is None:
+        return np.arange(num_reviews)
+    return stream(spec.seed, INITIAL_SET, 0).permutation(num_reviews)[: spec.label_budgets[0]]
+
+
+def pool_subsample(spec: TrajectorySpec, num_reviews: int, labelled: Rows, batch: int, round_: int) -> Rows:
+    """The reviews that a round scores: those of the pool with the smallest keys of the round, in order of position.
+
+    Keys belong to reviews, not to places in the pool, so arms whose pools have diverged still share nearly all of it.
+    """
+    pool = np.setdiff1d(np.arange(num_reviews), labelled)
+    if spec.pool_subsample is None:
+        return pool
+    size = max(spec.pool_subsample, SCORED_PER_ACQUIRED * batch)
+    keys_N = stream(spec.seed, SUBSAMPLE_KEYS, round_).random(num_reviews)[pool]
+    return np.sort(pool[np.argsort(keys_N, kind="stable")[:size]])
+
+
 def class_balance(labels_N: Ids, num_classes: int) -> float:
     """Entropy of the class counts over ln C: 1 is balanced, 0 is one class (Pielou's evenness, 1966)."""
     shares = np.bincount(labels_N, minlength=num_classes) / len(labels_N)
@@ -86,22 +106,15 @@ class _Steps:
         self.execution = execution
         self.device = torch.cuda.get_device_name() if execution.device == "cuda" else "cpu"
 
-    def initial_set(self) -> Rows:
-        """The reviews labelled before any acquisition, the same for all arms of a seed; every review for the full-data model."""
-        everyone = len(self.corpus.train)
-        if self.spec.label_budgets is None:
-            return np.arange(everyone)
-        return stream(self.spec.seed, INITIAL_SET, 0).permutation(everyone)[: self.spec.label_budgets[0]]
-
     def initial_set_hash(self) -> str | None:
         """Of the initial set; None for the full-data model, which chooses nothing."""
         if self.spec.label_budgets is None:
             return None
-        return hashlib.sha256(self.initial_set().astype("<i8").tobytes()).hexdigest()[:16]
+        return hashlib.sha256(initial_set(self.spec, len(self.corpus.train)).astype("<i8").tobytes()).hexdigest()[:16]
 
     def replay(self, finished: Sequence[Round]) -> tuple[Rows, Weights | None]:
         """The labelled set after the finished rounds; with warm starts their networks are trained again, to the same bits."""
-        labelled, weights = self.initial_set(), None
+        labelled, weights = initial_set(self.spec, len(self.corpus.train)), None
         if finished and finished[0].row.initial_set_hash != self.initial_set_hash():
             raise LedgerError(f"trajectory {self.spec.trajectory_id} began from another initial set than its seed gives on this corpus")
         for number, done in enumerate(finished):
@@ -177,7 +190,7 @@ class _Steps:
         if budgets is None or number == len(budgets) - 1:
             return np.empty(0, dtype=np.int64), 0
         batch = budgets[number + 1] - budgets[number]
-        candidates = self.pool_subsample(labelled, batch, number)
+        candidates = pool_subsample(self.spec, len(self.corpus.train), labelled, batch, number)
         function = ACQUISITIONS[self.spec.acquisition]
         passes = {"none": 0, "deterministic": 1, "mc": self.spec.mc_passes or 0}[function.prediction]
         scores_N = over_chunks(self.corpus.train, candidates, lambda rows: function.score(self.log_probs_NTC(network, rows, number)))
@@ -185,16 +198,6 @@ class _Steps:
             raise ComputationError(f"{self.spec.acquisition} gave {(~np.isfinite(scores_N)).sum()} scores that are not finite")
         keys_N = stream(self.spec.seed, REVIEW_KEYS, number).random(len(self.corpus.train))[candidates]
         return candidates[select(scores_N, keys_N, batch)], passes * int(self.corpus.train.lengths_N[candidates].sum())
-
-    def pool_subsample(self, labelled: Rows, batch: int, number: int) -> Rows:
-        """The reviews of the pool with the smallest keys, so that arms whose pools have diverged still share nearly all of it."""
-        everyone = len(self.corpus.train)
-        pool = np.setdiff1d(np.arange(everyone), labelled)
-        if self.spec.pool_subsample is None:
-            return pool
-        size = max(self.spec.pool_subsample, SCORED_PER_ACQUIRED * batch)
-        keys_N = stream(self.spec.seed, SUBSAMPLE_KEYS, number).random(everyone)[pool]
-        return np.sort(pool[np.argsort(keys_N, kind="stable")[:size]])
 
     def log_probs_NTC(self, network: Weights, rows: Rows, number: int) -> Floats:
         """What the acquisition function reads of the given training reviews; T = 0 where it reads nothing."""
