@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from sweep.folder import PLAN_FILE, StudyFolder
 from trainables.errors import LedgerError, RequestError
-from trainables.ledger import SEALED, schema
+from trainables.ledger import SEALED
+from trainables.rounds import schema
 
 ARM = ["acquisition", "dropout_rate", "mc_passes"]
 """The columns that name an arm; seeds are its replicates."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from trainables.ledger import PLACE_COLUMNS
+from trainables.rounds import PLACE_COLUMNS
 
 DEADLINE_SECONDS = 180.0
 

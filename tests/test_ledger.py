@@ -18,7 +18,8 @@ from tests.conftest import SpecFactory
 from tests.test_trajectory import science
 from trainables.corpus import Corpus
 from trainables.errors import LedgerError, SupersededError
-from trainables.ledger import SEALED, Ledger, Round, Row, schema
+from trainables.ledger import SEALED, Ledger
+from trainables.rounds import Round, Row, schema
 from trainables.spec import Execution, TrajectorySpec
 from trainables.storage import LocalStorage, ObjectStorage, Storage, open_storage
 from trainables.trajectory import rounds

@@ -13,7 +13,8 @@ from sweep.plan import make_plan
 from sweep.study import Study
 from tests.conftest import TINY_STUDY
 from trainables.corpus import Corpus
-from trainables.ledger import Ledger, Round, Row
+from trainables.ledger import Ledger
+from trainables.rounds import Round, Row
 from trainables.spec import TrajectorySpec
 from trainables.storage import LocalStorage
 

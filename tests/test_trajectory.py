@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.conftest import SpecFactory
 from trainables.corpus import Corpus
 from trainables.errors import ComputationError, LedgerError
-from trainables.ledger import PLACE_COLUMNS, SCIENCE_COLUMNS, Round
+from trainables.rounds import PLACE_COLUMNS, SCIENCE_COLUMNS, Round
 from trainables.spec import Execution, TrajectorySpec
 from trainables.trajectory import class_balance, initial_set, pool_subsample, rounds
 

@@ -24,9 +24,9 @@ from trainables.arrays import Floats, Floats32, Ids, Rows
 from trainables.corpus import Corpus
 from trainables.errors import ComputationError, LedgerError
 from trainables.evaluation import deterministic_prediction, mc_prediction, metrics
-from trainables.ledger import Round, Row
 from trainables.mc_dropout import deterministic_log_probs, mc_log_probs, over_chunks
 from trainables.model import Weights, initial_weights, weights_hash
+from trainables.rounds import Round, Row
 from trainables.spec import Execution, TrajectorySpec
 from trainables.streams import INITIAL_SET, REVIEW_KEYS, SUBSAMPLE_KEYS, VALIDATION_KEYS, stream
 from trainables.training import Fitted, fit

@@ -19,7 +19,8 @@ from ray.tune import Trainable
 
 from trainables.corpus import Corpus
 from trainables.errors import SupersededError
-from trainables.ledger import Attempt, Ledger, Round
+from trainables.ledger import Attempt, Ledger
+from trainables.rounds import Round
 from trainables.spec import Execution, TrajectorySpec
 from trainables.storage import open_storage
 
