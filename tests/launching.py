@@ -26,7 +26,8 @@ class Launch:
         self.log = storage.parent / f"launch-{time.monotonic_ns()}.log"
         command = [sys.executable, "-m", "sweep.launch", str(study), "--storage", str(storage), *arguments]
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "200"})
+            environment = os.environ | {"COLUMNS": "200"}
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, preexec_fn=_as_from_a_terminal)
 
     @property
     def output(self) -> str:
@@ -55,6 +56,11 @@ class Launch:
         for pid in [self.process.pid, *descendants(self.process.pid)]:
             kill(pid)
         self.process.wait()
+
+
+def _as_from_a_terminal() -> None:
+    """Let Ctrl-C count: a shell starts background jobs, and so tests that run in one, with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(study: Path, storage: Path, *arguments: str, expected: int = 0) -> str:
