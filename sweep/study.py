@@ -180,6 +180,8 @@ class Training(_Section):
     min_steps: Positive = 300
     epochs: Annotated[float, Field(gt=0)] = 8.0
     prior_length_scale: Annotated[float, Field(ge=0)] = 0.3
+    """Measured on IMDB, p = .25: 1.0 leaves the network at chance up to 1,400 labels and more; 0.1 and 0.3 reach .797 and .794 at 2,000
+    labels chosen at random, and .859 on all 25,000."""
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
     warm_start: bool = False
     validation_fraction: Rate = 0.0
