@@ -117,11 +117,11 @@ def _read(storage: Storage) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(storage.read(LEASE_FILE))
     except (FileNotFoundError, ValueError):
         return {}
-    return content if {"launch", "user", "host", "pid", "started", "heartbeat"} <= set(content) else {}
+    return content if {"launch", "user", "host", "namespace", "pid", "started", "heartbeat"} <= set(content) else {}
 
 
 def _process() -> dict[str, object]:
-    return {"user": _user(), "host": _host(), "pid": os.getpid(), "started": _start_of(os.getpid())}
+    return {"user": _user(), "host": platform.node(), "namespace": _namespace(), "pid": os.getpid(), "started": _start_of(os.getpid())}
 
 
 def _user() -> str:
@@ -131,16 +131,17 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
-def _host() -> str:
-    """The host's name, and its pid namespace where there is one: process numbers mean nothing beyond it."""
+def _namespace() -> str | None:
+    """The pid namespace, where there is such a thing: process numbers mean nothing beyond it."""
     try:
-        return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
+        return os.readlink("/proc/self/ns/pid")
     except OSError:
-        return platform.node()
+        return None
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
-    if holder["host"] == _host() and _start_of(holder["pid"]) != holder["started"]:
+    here = (platform.node(), _namespace())
+    if (holder["host"], holder["namespace"]) == here and _start_of(holder["pid"]) != holder["started"]:
         return True
     return time.time() - float(holder["heartbeat"]) > STALE_SECONDS
 

@@ -280,7 +280,9 @@ def test_a_running_cluster(study_file: StudyWriter, tmp_path: Path) -> None:
     short = tempfile.mkdtemp(prefix="r")  # sockets live here, and their paths may not be long
     options = [f"--port={port}", "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={short}", "--disable-usage-stats"]
     environment = os.environ | {"RAY_AUTH_MODE": "disabled"}
-    head = subprocess.Popen([ray, "start", "--head", "--block", "--node-ip-address=127.0.0.1", *options], env=environment)
+    head = subprocess.Popen(
+        [ray, "start", "--head", "--block", "--node-ip-address=127.0.0.1", *options], env=environment, stdout=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + 60
         while not answers(port) and time.monotonic() < deadline:
