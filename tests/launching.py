@@ -21,9 +21,9 @@ DEADLINE_SECONDS = 180.0
 class Launch:
     """One ``python -m sweep.launch``, whose output goes to a file."""
 
-    def __init__(self, study: Path, storage: Path, *arguments: str) -> None:
+    def __init__(self, study: Path, storage: Path, *arguments: str, log_folder: Path | None = None) -> None:
         self.storage = storage
-        self.log = storage.parent / f"launch-{time.monotonic_ns()}.log"
+        self.log = (log_folder or storage.parent) / f"launch-{time.monotonic_ns()}.log"
         command = [sys.executable, "-m", "sweep.launch", str(study), "--storage", str(storage), *arguments]
         with self.log.open("w") as log:
             environment = os.environ | {"COLUMNS": "200"}
@@ -63,9 +63,9 @@ def _as_from_a_terminal() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def finish(study: Path, storage: Path, *arguments: str, expected: int = 0) -> str:
+def finish(study: Path, storage: Path, *arguments: str, expected: int = 0, log_folder: Path | None = None) -> str:
     """Launch and wait; returns the output."""
-    launch = Launch(study, storage, *arguments)
+    launch = Launch(study, storage, *arguments, log_folder=log_folder)
     assert launch.wait() == expected, launch.output
     return launch.output
 

@@ -172,7 +172,8 @@ class TestWhatIsRefused:
     def test_a_storage_that_cannot_be_written(self, study_file: StudyWriter, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "file").write_text("")
         assert "cannot be read as a folder" in refuse([str(study_file())], capsys, tmp_path / "file")
-        assert "cannot be written" in refuse([str(study_file())], capsys, Path("/proc/al-sweep"))
+        output = finish(study_file(), Path("/proc/al-sweep"), expected=2, log_folder=tmp_path)
+        assert "/proc/al-sweep/tiny: cannot be written" in output
 
     @pytest.mark.parametrize("content", ["thesis.docx", "trajectories"])
     def test_a_folder_that_holds_something_else(
