@@ -185,7 +185,7 @@ class TestTwoWriters:
         one, two = (Ledger(LocalStorage(tmp_path), spec()) for _ in range(2))
         one.read(), two.read()
         attempts = [one.begin_attempt("a", {}), two.begin_attempt("a", {})]
-        assert [attempt.number for attempt in attempts] == [1, 2]
+        assert attempts == [1, 2]
         mine, theirs = (next(rounds(spec(), corpus, [], Execution())) for _ in range(2))
         one.append(mine, attempts[0])
         stamp = (tmp_path / "rounds" / "0000.json").stat().st_mtime_ns

@@ -23,7 +23,7 @@ import io
 import json
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 from zipfile import BadZipFile
@@ -39,14 +39,6 @@ from trainables.spec import TrajectorySpec
 from trainables.storage import Storage
 
 SEALED = "trajectory.parquet"
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One execution of a trajectory, from its first round until it ended or vanished."""
-
-    number: int
-    first_round: int
 
 
 def now() -> str:
@@ -125,15 +117,15 @@ class Ledger:
             suffix = next(i for i in range(1, len(taken) + 2) if f"{name}.unchained-{i}" not in taken)
             self._storage.rename(f"rounds/{name}", f"rounds/{name}.unchained-{suffix}")
 
-    def begin_attempt(self, launch: str, circumstances: Mapping[str, object]) -> Attempt:
-        """Record that an execution begins after the rounds that were read; two that meet get different numbers."""
+    def begin_attempt(self, launch: str, circumstances: Mapping[str, object]) -> int:
+        """Record that an execution begins after the rounds that were read; its number, which no other execution shares."""
         record = {"launch": launch, "first_round": self.num_rounds, "begun": now(), **circumstances}
         number = len(self._storage.names("attempts")) + 1
         while not self._storage.create(f"attempts/{number:04}.json", _json(record)):
             number += 1
-        return Attempt(number, self.num_rounds)
+        return number
 
-    def append(self, finished: Round, attempt: Attempt) -> None:
+    def append(self, finished: Round, attempt: int) -> None:
         """Commit the next round: there whole, or not at all.
 
         Raises:
@@ -148,7 +140,7 @@ class Ledger:
             "acquired": list(finished.acquired),
             "previous": previous,
             "predictions": predictions,
-            "attempt": attempt.number,
+            "attempt": attempt,
             "digest": digest,
         }
         name = f"{number:04}.json"

@@ -19,7 +19,7 @@ from ray.tune import Trainable
 
 from trainables.corpus import Corpus
 from trainables.errors import SupersededError
-from trainables.ledger import Attempt, Ledger
+from trainables.ledger import Ledger
 from trainables.rounds import Round
 from trainables.spec import Execution, TrajectorySpec
 from trainables.storage import open_storage
@@ -55,7 +55,7 @@ class TrajectoryTrainable(Trainable):
         """Take another trajectory; nothing is read or computed before `step`, where failures are recorded."""
         self._spec = TrajectorySpec.from_json(new_config["spec"])
         self._ledger = Ledger(open_storage(self._context.trajectories).folder(self._spec.trajectory_id), self._spec)
-        self._attempt: Attempt | None = None
+        self._attempt: int | None = None
         self._rounds: Iterator[Round] = iter(())
         return True
 
