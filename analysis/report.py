@@ -1,113 +1,123 @@
-"""The command ``python -m analysis.report STUDY_DIR``: one table of all rounds, and mean accuracy per arm and label budget.
+"""The command ``python -m analysis.report STUDY_DIR_OR_TABLE``: what a study has found, with a tested answer to each question.
 
-Writes ``rounds.parquet``, ``report.json`` and ``table.txt`` to the study's ``report`` folder. Exit codes: 0 written; 2 the folder
-is not a study, has nothing finished, or is damaged.
+Writes ``report.html`` (one self-contained page), ``report.json`` (every number on it), ``tables`` (CSV and LaTeX), ``figures`` (SVG
+and PDF) and ``rounds.parquet`` (what all of it was computed from). Exit codes: 0 written; 2 the request was wrong or the results
+cannot be used, with the reason.
 """
 
 import argparse
 import io
 import json
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from analysis.frames import ARM, StudyResults, mean_accuracy, read_study
-from sweep.folder import StudyFolder
-from sweep.plan_view import SYNTHETIC_LABEL
 from trainables.errors import LedgerError, RequestError
-from trainables.storage import Storage, open_storage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.frames import Results
+    from trainables.storage import Storage
+
+TABLES = (".csv", ".parquet")
+"""Endings of a table from elsewhere."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Tabulate what a study has found so far.")
-    parser.add_argument("study", metavar="STUDY_DIR", help="a study's folder: STORAGE/STUDY, a path or URI")
-    parser.add_argument("--out", metavar="DIR", help="where to write; default: STUDY_DIR/report")
+    parser = argparse.ArgumentParser(prog="python -m analysis.report", description="Answer Q1 and Q2 from what a study has found so far.")
+    parser.add_argument(
+        "results",
+        metavar="STUDY_DIR_OR_TABLE",
+        help="a study's folder (STORAGE/STUDY, a path or URI), or a table of rounds (.csv, .parquet)",
+    )
+    parser.add_argument("--out", metavar="DIR", help="where to write; default: STUDY_DIR/report, or TABLE-report")
+    parser.add_argument("--plan", metavar="FILE", help="a YAML file with another analysis section; the report will say that it was used")
     options = parser.parse_args(arguments)
     try:
-        folder = StudyFolder(open_storage(options.study))
-        results = read_study(folder)
-        out = open_storage(options.out) if options.out else folder.storage.folder("report")
-        write_report(results, out)
-    except (RequestError, LedgerError, ValueError, OSError) as error:
+        return _carry_out(options)
+    except (RequestError, LedgerError, OSError) as error:
         Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 2
-    print_report(results, Console())
-    Console().print(f"Written to {escape(out.location)}: rounds.parquet, report.json, table.txt", highlight=False, soft_wrap=True)
+
+
+def _carry_out(options: argparse.Namespace) -> int:
+    """Read, analyse, write and say what was found; the heavy libraries are imported when there is something to do."""
+    from analysis.findings import findings
+
+    results, out = _read(options)
+    found = findings(results)
+    _write(out, found, results.rounds)
+    _print(found, Console())
+    Console().print(f"The page: {escape(out.location)}/report.html", highlight=False, soft_wrap=True)
     return 0
 
 
-def write_report(results: StudyResults, out: Storage) -> None:
-    """Write the rounds, the numbers and the printed table."""
-    buffer = io.BytesIO()
-    results.rounds.to_parquet(buffer, index=False)
-    out.write("rounds.parquet", buffer.getvalue())
-    out.write("report.json", (json.dumps(report(results), indent=1, allow_nan=False) + "\n").encode())
-    text = io.StringIO()
-    print_report(results, Console(file=text, width=80))
-    out.write("table.txt", text.getvalue().encode())
+def _read(options: argparse.Namespace) -> "tuple[Results, Storage]":
+    """The results that were asked for, and where the report goes.
 
-
-def report(results: StudyResults) -> dict[str, Any]:
-    """Every number of the report, under stable names.
-
-    ``arms``: acquisition, dropout_rate, mc_passes (null where T has no meaning) and ``budgets``: num_labelled, seeds and the mean
-    over seeds of accuracy_deterministic and accuracy_mc (null where it was not measured), as fractions.
+    Raises:
+        RequestError: they cannot be read, or the plan cannot.
     """
-    arms = []
-    for names, table in mean_accuracy(results.rounds).groupby(ARM, dropna=False, sort=False):
-        budgets = table[["num_labelled", "seeds", "accuracy_deterministic", "accuracy_mc"]].to_dict("records")
-        arm = dict(zip(ARM, names, strict=True))
-        arms.append(_plain(arm) | {"budgets": [_plain(budget) for budget in budgets]})
-    return {
-        "study": results.name,
-        "synthetic": results.is_synthetic,
-        "label": SYNTHETIC_LABEL if results.is_synthetic else None,
-        "corpus": dict(results.corpus),
-        "trajectories": {
-            "planned": len(results.planned),
-            "finished": len(results.finished),
-            "failed": dict(results.failures),
-            "missing": results.missing,
-        },
-        "arms": arms,
-    }
+    from dataclasses import replace
+
+    from analysis.frames import read_study, read_table
+    from sweep.folder import StudyFolder
+    from sweep.study_file import load_analysis_plan
+    from trainables.storage import open_storage
+
+    try:
+        if Path(options.results).suffix in TABLES:
+            results, default = read_table(Path(options.results)), str(Path(options.results).with_suffix("")) + "-report"
+        else:
+            folder = StudyFolder(open_storage(options.results))
+            results, default = read_study(folder), None
+        place = options.out or default
+        out = open_storage(place) if place else folder.storage.folder("report")
+    except ValueError as error:
+        raise RequestError(f"{options.results}: {error}; give a study's folder or a table, as a path or URI") from error
+    if options.plan:
+        results = replace(results, plan=load_analysis_plan(Path(options.plan), results.plan))
+    return results, out
 
 
-def _plain(record: dict[Any, Any]) -> dict[str, Any]:
-    """A record with Python's own numbers, and None for what is missing."""
-    return {str(key): None if pd.isna(value) else getattr(value, "item", lambda value=value: value)() for key, value in record.items()}
+def _write(out: "Storage", found: dict[str, Any], rounds: "pd.DataFrame") -> None:
+    """Write everything; the page last, so that where there is a page all that it rests on is there."""
+    from analysis.figures import draw
+    from analysis.page import render
+    from analysis.tables import latex, tables
+
+    figures = draw(found)
+    buffer = io.BytesIO()
+    rounds.to_parquet(buffer, index=False)
+    out.write("rounds.parquet", buffer.getvalue())
+    out.write("report.json", (json.dumps(found, indent=1, allow_nan=False) + "\n").encode())
+    for name, table in tables(found).items():
+        out.write(f"tables/{name}.csv", table.to_csv(index=False).encode())
+        out.write(f"tables/{name}.tex", latex(name, table).encode())
+    for name, drawn in figures.items():
+        out.write(f"figures/{name}.svg", drawn.svg)
+        out.write(f"figures/{name}.pdf", drawn.pdf)
+    out.write("report.html", render(found, figures).encode())
 
 
-def print_report(results: StudyResults, console: Console) -> None:
-    """The table as a person reads it."""
-    console.print(f"[bold]{results.name}[/]: accuracy on {results.corpus['test_reviews']:,} test reviews, mean over seeds", highlight=False)
-    if results.is_synthetic:
-        console.print(f"[yellow]{SYNTHETIC_LABEL}[/]", highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("acquisition", "p", "T", "labels", "seeds", "accuracy", "MC accuracy"):
-        table.add_column(heading, justify="left" if heading == "acquisition" else "right")
-    for row in mean_accuracy(results.rounds).to_dict("records"):
-        table.add_row(
-            str(row["acquisition"]),
-            f"{row['dropout_rate']:g}",
-            "" if pd.isna(row["mc_passes"]) else str(row["mc_passes"]),
-            f"{row['num_labelled']:,}",
-            str(row["seeds"]),
-            f"{row['accuracy_deterministic']:.4f}",
-            "" if pd.isna(row["accuracy_mc"]) else f"{row['accuracy_mc']:.4f}",
-        )
-    console.print(table, highlight=False)
+def _print(found: Mapping[str, Any], console: Console) -> None:
+    """The answers as a person reads them in a terminal."""
+    counts = found["provenance"]["trajectories"]
     console.print(
-        f"{len(results.finished):,} of {len(results.planned):,} trajectories finished, {len(results.failures):,} failed, "
-        f"{len(results.missing):,} missing",
-        highlight=False,
+        f"[bold]{escape(found['study'])}[/]: {counts['finished']:,} of {counts['planned']:,} trajectories finished", highlight=False
     )
+    for warning in [found["label"], *found["warnings"]]:
+        if warning:
+            console.print(f"[yellow]{escape(warning)}[/]", highlight=False)
+    for question in ("q1", "q2"):
+        answer = found[question]
+        console.print(f"[bold]{question.upper()}: {answer['verdict']}[/]. {escape(answer['sentence'])}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,15 @@ and the limits of the interval, the inversion of that same test, are order stati
 interval can therefore never contradict each other. Up to 16 seeds all subsets are used; above, a seeded random draw of them, with
 the observed assignment counted in (Phipson & Smyth 2010), which keeps the test valid.
 
-Everything random takes a `numpy.random.Generator`.
+Everything random takes a `numpy.random.Generator`. Libraries are imported where they are used: reading this module costs nothing.
+(statsmodels has Holm's and the equivalence test too, and the tests compare with it; but it takes a second to import, collects garbage
+at every correction, which made half of a report's time, and brings six packages. What is needed of it is a dozen lines here.)
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -30,38 +32,37 @@ from trainables.arrays import Floats
 MOST_EXACT_SEEDS = 16
 """Up to this many seeds all 2^n assignments are enumerated."""
 
-MONTE_CARLO_FLIPS = 99_999
+MONTE_CARLO_FLIPS = 19_999
 """Random subsets above that."""
 
-TIE_TOLERANCE = 1e-12
-"""Relative: subset means that differ by less are ties, and ties count against the claim (accuracies are multiples of 1/25,000)."""
+DECIMALS = 12
+"""Differences and their means are compared to so many decimals. Accuracies are multiples of 1/25,000, so ties and differences that lie
+exactly on a margin are common; float noise must neither break a tie nor let a test and its interval disagree."""
 
 
 @dataclass(frozen=True)
 class SignFlips:
-    """The sign-flip distribution of one set of paired differences, as its sorted subset means."""
+    """The sign-flip distribution of one set of paired differences, as its subset means."""
 
     subset_means: Floats
-    """Ascending; of all non-empty subsets of the differences, or of a random draw of subsets."""
+    """To 12 decimals, in no order; of all non-empty subsets of the differences, or of a random draw of subsets."""
+    unflipped: int = 1
+    """Assignments that flip nothing: the observed one, and those that were drawn again."""
 
     @property
     def assignments(self) -> int:
         """Equally likely outcomes, the observed one included: 2^n when exact."""
-        return len(self.subset_means) + 1
-
-    @property
-    def _tolerance(self) -> float:
-        return TIE_TOLERANCE * float(np.abs(self.subset_means).max(initial=0.0))
+        return len(self.subset_means) + self.unflipped
 
     def p_greater(self, value: float = 0.0) -> float:
         """One-sided p-value of the null that the mean is at most `value`."""
-        below = np.searchsorted(self.subset_means, value + self._tolerance, side="right")
-        return float((1 + below) / self.assignments)
+        below = np.count_nonzero(self.subset_means <= round(value, DECIMALS))
+        return float((self.unflipped + below) / self.assignments)
 
     def p_less(self, value: float = 0.0) -> float:
         """One-sided p-value of the null that the mean is at least `value`."""
-        above = len(self.subset_means) - np.searchsorted(self.subset_means, value - self._tolerance, side="left")
-        return float((1 + above) / self.assignments)
+        above = np.count_nonzero(self.subset_means >= round(value, DECIMALS))
+        return float((self.unflipped + above) / self.assignments)
 
     def p_two_sided(self, value: float = 0.0) -> float:
         """Two-sided p-value of the null that the mean is `value`: the flip distribution is symmetric, so twice the smaller side."""
@@ -69,13 +70,21 @@ class SignFlips:
 
     def lower_limit(self, alpha: float) -> float:
         """One-sided 1 - alpha lower limit: the smallest value that is not rejected; -inf if no value can be."""
-        rank = math.floor(alpha * self.assignments + 1e-9)
-        return float(self.subset_means[rank - 1]) if rank else -math.inf
+        rank = self._rank(alpha)
+        return float(self._ascending[rank - 1]) if rank else -math.inf
 
     def upper_limit(self, alpha: float) -> float:
         """One-sided 1 - alpha upper limit; inf if no value can be rejected."""
-        rank = math.floor(alpha * self.assignments + 1e-9)
-        return float(self.subset_means[-rank]) if rank else math.inf
+        rank = self._rank(alpha)
+        return float(self._ascending[-rank]) if rank else math.inf
+
+    @cached_property
+    def _ascending(self) -> Floats:
+        return np.sort(self.subset_means)
+
+    def _rank(self, alpha: float) -> int:
+        """Which subset mean, counted from the outside, is the limit; 0 if there is none."""
+        return min(len(self.subset_means), max(0, math.floor(alpha * self.assignments + 1e-9) - self.unflipped + 1))
 
 
 def sign_flips(differences_S: Floats, rng: np.random.Generator) -> SignFlips:
@@ -84,17 +93,22 @@ def sign_flips(differences_S: Floats, rng: np.random.Generator) -> SignFlips:
     Raises:
         ValueError: no difference, or one that is not finite.
     """
-    differences = np.asarray(differences_S, dtype=np.float64)
+    differences = _rounded(differences_S)
     if differences.ndim != 1 or not len(differences) or not np.isfinite(differences).all():
         raise ValueError(f"a sign-flip test needs finite differences, one a seed, not {differences_S!r}")
     num_seeds = len(differences)
     if num_seeds <= MOST_EXACT_SEEDS:
         subsets_FS = _all_subsets(num_seeds)
-        return SignFlips(np.sort(subsets_FS @ differences / subsets_FS.sum(axis=1)))
+        return SignFlips(_rounded(subsets_FS @ differences / subsets_FS.sum(axis=1)))
     subsets_FS = rng.integers(0, 2, size=(MONTE_CARLO_FLIPS, num_seeds)).astype(np.float64)
     sizes_F = subsets_FS.sum(axis=1)
-    means = np.where(sizes_F > 0, subsets_FS @ differences / np.maximum(sizes_F, 1), -np.inf)
-    return SignFlips(np.sort(means[sizes_F > 0]))
+    flips_something = sizes_F > 0
+    means = (subsets_FS @ differences)[flips_something] / sizes_F[flips_something]
+    return SignFlips(_rounded(means), 1 + int((~flips_something).sum()))
+
+
+def _rounded(values: Floats) -> Floats:
+    return np.asarray(values, dtype=np.float64).round(DECIMALS)
 
 
 @lru_cache(maxsize=4)
@@ -131,10 +145,10 @@ class PairedTest:
 
 def paired_test(differences_S: Floats, alpha: float, rng: np.random.Generator) -> PairedTest:
     """Test and estimate the mean of (S,) paired differences; `alpha` is that of the two-sided interval."""
-    differences = np.asarray(differences_S, dtype=np.float64)
+    differences = _rounded(differences_S)
     flips = sign_flips(differences, rng)
     estimate = float(differences.mean())
-    sd = float(differences.std(ddof=1)) if len(differences) > 1 else math.nan
+    sd = math.nan if len(differences) < 2 else float(differences.std(ddof=1)) if np.ptp(differences) else 0.0
     t_low, t_high, p_t = _t_interval(estimate, sd, len(differences), alpha)
     return PairedTest(
         n=len(differences),
@@ -155,7 +169,9 @@ def _t_interval(estimate: float, sd: float, n: int, alpha: float) -> tuple[float
     """Limits and two-sided p-value of the paired t test."""
     from scipy.special import stdtr, stdtrit
 
-    if not sd > 0:
+    if n < 2:
+        return -math.inf, math.inf, math.nan
+    if sd == 0:
         return estimate, estimate, math.nan
     error = sd / math.sqrt(n)
     half = float(stdtrit(n - 1, 1 - alpha / 2)) * error
@@ -164,18 +180,18 @@ def _t_interval(estimate: float, sd: float, n: int, alpha: float) -> tuple[float
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's (1979) step-down adjusted p-values, in the order given: strong family-wise control under any dependence."""
-    return _adjusted(p_values, "holm")
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return [float(value) for value in adjusted]
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """Benjamini & Hochberg's (1995) adjusted p-values: false discovery rate, for exploratory tables only."""
-    return _adjusted(p_values, "fdr_bh")
+    from scipy.stats import false_discovery_control
 
-
-def _adjusted(p_values: Sequence[float], method: str) -> list[float]:
-    from statsmodels.stats.multitest import multipletests
-
-    return [float(p) for p in multipletests(p_values, method=method)[1]] if len(p_values) else []
+    return [float(p) for p in false_discovery_control(p_values)] if len(p_values) else []
 
 
 def step_down_max_t(differences_SK: Floats, rng: np.random.Generator) -> list[float]:
@@ -186,31 +202,37 @@ def step_down_max_t(differences_SK: Floats, rng: np.random.Generator) -> list[fl
     Args:
         differences_SK: one row a seed, one column a contrast.
         rng: used above 16 seeds only.
+
+    Raises:
+        ValueError: a difference that is not finite.
     """
-    differences = np.asarray(differences_SK, dtype=np.float64)
+    differences = _rounded(differences_SK)
     num_seeds, num_contrasts = differences.shape
-    observed_K = _abs_t(np.ones((1, num_seeds)), differences)[0]
+    if not np.isfinite(differences).all():
+        raise ValueError("joint sign flips need finite differences of every seed in every contrast")
     if num_seeds <= MOST_EXACT_SEEDS:
         signs_FS = np.vstack([np.ones(num_seeds), 1 - 2 * _all_subsets(num_seeds)])
     else:
-        draws_FS = 1.0 - 2.0 * rng.integers(0, 2, size=(MONTE_CARLO_FLIPS // 10, num_seeds))
+        draws_FS = 1.0 - 2.0 * rng.integers(0, 2, size=(MONTE_CARLO_FLIPS // 2, num_seeds))
         signs_FS = np.vstack([np.ones(num_seeds), draws_FS])
-    order = np.argsort(-observed_K, kind="stable")
-    flipped_FK = _abs_t(signs_FS, differences)[:, order]
-    maxima_FK = np.maximum.accumulate(flipped_FK[:, ::-1], axis=1)[:, ::-1]
-    reached_K = (maxima_FK >= observed_K[order] * (1 - 1e-9)).mean(axis=0)
+    flipped_FK = _rounded(_standardised(signs_FS, differences))
+    order = np.argsort(-flipped_FK[0], kind="stable")
+    maxima_FK = np.maximum.accumulate(flipped_FK[:, order][:, ::-1], axis=1)[:, ::-1]
+    reached_K = (maxima_FK >= flipped_FK[0, order]).mean(axis=0)
     adjusted = np.empty(num_contrasts)
     adjusted[order] = np.maximum.accumulate(reached_K)
     return [float(p) for p in adjusted]
 
 
-def _abs_t(signs_FS: Floats, differences_SK: Floats) -> Floats:
-    """|t| of every contrast under every assignment of signs: (F, K). Signs leave the squares alone, so only the mean moves."""
-    num_seeds = len(differences_SK)
-    means_FK = np.abs(signs_FS @ differences_SK) / num_seeds
-    squares_K = (differences_SK**2).mean(axis=0)
-    variance_FK = np.maximum(squares_K - means_FK**2, 1e-15 * squares_K) / max(num_seeds - 1, 1)
-    return np.asarray(np.divide(means_FK, np.sqrt(variance_FK), out=np.zeros_like(means_FK), where=variance_FK > 0))
+def _standardised(signs_FS: Floats, differences_SK: Floats) -> Floats:
+    """|mean| over root mean square of every contrast under every assignment of signs: (F, K), between 0 and 1.
+
+    With r this ratio, |t| = sqrt(n - 1) r / sqrt(1 - r^2) rises with r alone, so both order assignments and contrasts alike; signs leave
+    the squares as they are, and r, unlike t, needs no difference of nearly equal numbers.
+    """
+    means_FK = np.abs(signs_FS @ differences_SK) / len(differences_SK)
+    root_K = np.sqrt((differences_SK**2).mean(axis=0))
+    return np.asarray(means_FK / np.where(root_K > 0, root_K, 1))
 
 
 def fixed_sequence(p_values: Sequence[float], alpha: float) -> int:
@@ -218,7 +240,7 @@ def fixed_sequence(p_values: Sequence[float], alpha: float) -> int:
 
     Maurer, Hothorn & Lehmacher (1995): every test at full alpha, and nothing behind a failure is claimed.
     """
-    return next((position for position, p in enumerate(p_values) if p > alpha), len(p_values))
+    return next((position for position, p in enumerate(p_values) if not p <= alpha), len(p_values))
 
 
 def holm_over_sequences(sequences: Sequence[Sequence[float]], alpha: float) -> list[tuple[int, float]]:
@@ -243,26 +265,30 @@ def wilcoxon_p(differences_S: Floats) -> float:
     """Two-sided Wilcoxon signed-rank p-value; zeros are ranked and then dropped (Pratt 1959). 1 where all differences are 0."""
     from scipy.stats import wilcoxon
 
-    return float(wilcoxon(differences_S, zero_method="pratt").pvalue) if np.any(differences_S) else 1.0
+    differences = _rounded(differences_S)
+    return float(wilcoxon(differences, zero_method="pratt").pvalue) if np.any(differences) else 1.0
 
 
 def sign_test_p(differences_S: Floats) -> float:
     """Two-sided sign test p-value; zeros are dropped. 1 where all differences are 0."""
     from scipy.stats import binomtest
 
-    nonzero = differences_S[differences_S != 0]
+    nonzero = _rounded(differences_S)[_rounded(differences_S) != 0]
     return float(binomtest(int((nonzero > 0).sum()), len(nonzero)).pvalue) if len(nonzero) else 1.0
 
 
 def tost_p(differences_S: Floats, delta: float) -> float:
     """p-value of two one-sided paired t tests for equivalence within +-delta (Schuirmann 1987); NaN below two seeds."""
-    from statsmodels.stats.weightstats import ttost_paired
+    from scipy.special import stdtr
 
-    if len(differences_S) < 2:
+    differences = _rounded(differences_S)
+    n, estimate = len(differences), float(differences.mean())
+    if n < 2:
         return math.nan
-    if np.ptp(differences_S) == 0:
-        return 0.0 if abs(differences_S[0]) < delta else 1.0
-    return float(ttost_paired(differences_S, np.zeros_like(differences_S), -delta, delta)[0])
+    if np.ptp(differences) == 0:
+        return 0.0 if abs(estimate) < delta else 1.0
+    error = float(differences.std(ddof=1)) / math.sqrt(n)
+    return float(stdtr(n - 1, (abs(estimate) - delta) / error))
 
 
 def page_trend(values_SK: Floats) -> tuple[float, float]:

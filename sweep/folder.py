@@ -3,17 +3,20 @@
 STORAGE/STUDY/
 study.yaml        the latest launch's study, every default written out
 plan.json         every cell ever asked for -> trajectory id
+test_labels.npy   the test reviews' classes: with stored predictions, any metric can be computed again without the reviews
 launches/*.json   one per launch
 lease.json        who is running it now
 trajectories/     a ledger each
 report/
 """
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import yaml
 
 from sweep.plan import Plan, plan_record
@@ -24,8 +27,8 @@ from trainables.ledger import SEALED
 from trainables.spec import SCIENCE_VERSION
 from trainables.storage import Storage, open_storage
 
-STUDY_FILE, PLAN_FILE, LAUNCHES, TRAJECTORIES = "study.yaml", "plan.json", "launches", "trajectories"
-OWN_NAMES = {STUDY_FILE, PLAN_FILE, LAUNCHES, TRAJECTORIES, "lease.json", "report"}
+STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES, TRAJECTORIES = "study.yaml", "plan.json", "test_labels.npy", "launches", "trajectories"
+OWN_NAMES = {STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES, TRAJECTORIES, "lease.json", "report"}
 
 
 class StudyFolder:
@@ -107,6 +110,9 @@ class StudyFolder:
         earlier = self.plan() if self.storage.exists(PLAN_FILE) else None
         self.storage.write(STUDY_FILE, yaml.safe_dump(study.resolved(), sort_keys=False, allow_unicode=True).encode())
         self.storage.write(PLAN_FILE, json.dumps(plan_record(plan, study, corpus, earlier)).encode())
+        labels = io.BytesIO()
+        np.save(labels, corpus.test.labels_N.astype(np.int32))
+        self.storage.write(TEST_LABELS, labels.getvalue())
 
     def write_launch(self, name: str, record: Mapping[str, object]) -> None:
         """Write or replace a launch's record."""

@@ -194,7 +194,7 @@ def _say_end(request: Request, unfinished: set[str], errors: Mapping[str, str], 
         output.print("Mend the cause and give the same command again: only what failed is run.", highlight=False)
     else:
         location = shlex.quote(request.folder.storage.location)
-        output.print("Next: the table again, or more seeds, arms, rates or T (only the new is run):", highlight=False)
+        output.print("Next: the report again, or more seeds, arms, rates or T (only the new is run):", highlight=False)
         output.print(f"  python -m analysis.report {escape(location)}", highlight=False, soft_wrap=True)
         output.print("  the same command with --set grid.seeds=20, say", highlight=False)
 

@@ -9,8 +9,10 @@ from rich.table import Table
 
 from sweep.folder import StudyFolder
 from sweep.plan import Plan, describe_corpus
+from sweep.prospects import prospects
 from sweep.study import Study
 from trainables.corpus import Corpus
+from trainables.spec import TrajectorySpec
 
 SYNTHETIC_LABEL = "SYNTHETIC reviews, generated here: results say nothing about real reviews"
 
@@ -34,19 +36,22 @@ def plan_as_dict(study: Study, corpus: Corpus, plan: Plan, folder: StudyFolder) 
         "failed": sorted(folder.failures(spec.trajectory_id for spec in remaining)),
         "remaining": len(remaining),
         "rounds": sum(spec.num_rounds for spec in plan.specs.values()),
+        "can_show": prospects(study),
         "rounds_remaining": sum(spec.num_rounds - rounds_done[spec.trajectory_id] for spec in remaining),
-        "remaining_trajectories": [
-            {
-                "trajectory_id": spec.trajectory_id,
-                "seed": spec.seed,
-                "acquisition": spec.acquisition,
-                "dropout_rate": spec.dropout_rate,
-                "mc_passes": spec.mc_passes,
-                "rounds": spec.num_rounds,
-                "rounds_done": rounds_done[spec.trajectory_id],
-            }
-            for spec in remaining
-        ],
+        "remaining_trajectories": [_spec_as_dict(spec, rounds_done[spec.trajectory_id]) for spec in remaining],
+    }
+
+
+def _spec_as_dict(spec: TrajectorySpec, rounds_done: int) -> dict[str, Any]:
+    """A trajectory that has still to be run, as plain values."""
+    return {
+        "trajectory_id": spec.trajectory_id,
+        "seed": spec.seed,
+        "acquisition": spec.acquisition,
+        "dropout_rate": spec.dropout_rate,
+        "mc_passes": spec.mc_passes,
+        "rounds": spec.num_rounds,
+        "rounds_done": rounds_done,
     }
 
 
@@ -74,3 +79,25 @@ def print_plan(view: Mapping[str, Any], console: Console) -> None:
         table.add_row(f"{len(view['failed']):,}", "failed at the last launch and to be run again")
     table.add_row(f"{view['remaining']:,}", f"to run ({view['rounds_remaining']:,} rounds)")
     console.print(table, highlight=False)
+    _print_prospects(view["can_show"], console)
+
+
+def _print_prospects(view: Mapping[str, Any], console: Console) -> None:
+    """What the study can show, in a line a question, and what it cannot."""
+    q1, q2, arm = view["q1"], view["q2"], view["q1"]["arm"]
+    powers = ", ".join(f"{power:.2f} at {float(sd) * 100:g}" for sd, power in q1["power_by_seed_sd"].items())
+    passes = f" T={arm['mc_passes']}" if arm and arm["mc_passes"] else ""
+    name = f"{arm['acquisition']} p={arm['dropout_rate']:g}{passes}" if arm else "no arm"
+    console.print(
+        f"Q1 ({name}, margin {q1['margin'] * 100:g} points): smallest p {q1['smallest_p']:.2g} (one-sided alpha {q1['alpha']:g}); "
+        f"power where there is no difference, by the seeds' SD in points: {powers}",
+        highlight=False,
+    )
+    effect = "no effect" if q2["mde80_in_sds"] is None else f"an effect of {q2['mde80_in_sds']:.2f} SDs or more"
+    console.print(
+        f"Q2: smallest p {q2['smallest_p']:.2g} (two-sided alpha {q2['alpha']:g}, Holm over {q2['contrasts']}); "
+        f"{effect} would be found with 80% power",
+        highlight=False,
+    )
+    for warning in view["warnings"]:
+        console.print(f"[yellow]warning:[/] {escape(warning)}", highlight=False)

@@ -3,7 +3,8 @@
 Two limits are told apart. The *floor*: an exact sign-flip test of n differences has 2^n equally likely outcomes, so its p-value
 cannot fall below 1/2^n (one-sided) or 2/2^n (two-sided), however large the effect is. The *power*: an effect that is small beside
 the spread of the differences is missed however well the test is calibrated. Power is that of the paired t test (noncentral t),
-which the sign-flip test follows closely when differences are about normal.
+which the sign-flip test follows when differences are about normal and n is well above the floor: at the MDE of two-sided .05, the
+sign-flip test's own power is .62 for n = 6 (all six signs have to agree), .77 for 8, .78 for 10 and .81 for 15 (4,000 simulations each).
 """
 
 import math

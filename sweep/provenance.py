@@ -25,7 +25,7 @@ def circumstances(command: list[str]) -> dict[str, Any]:
         "command": command,
         "commit": _git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()} | {name: version_of(name) for name in PACKAGES},
         "hardware": {"host": platform.node(), "system": platform.platform(), "cores": os.cpu_count(), "memory_bytes": _memory_bytes()},
     }
 
@@ -41,7 +41,8 @@ def _git(*arguments: str) -> str | None:
         return None
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """An installed package's version; None if it is not installed as one."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -4,20 +4,17 @@ Strict and frozen. Short forms (``seeds: 10``, ``label_budgets: {start, stop, gr
 plain lists, and ``study.yaml`` in the results shows what was meant. ``study_file.py`` reads the YAML and explains what is wrong.
 """
 
-import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Strict, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Strict, model_validator
 
+from sweep.analysis_plan import AnalysisPlan, ArmChoice, default_arm
+from sweep.fields import AcquisitionName, Positive, Rate, Section, Seed
 from trainables.acquisition import ACQUISITIONS
 from trainables.spec import SITES, Pooling
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
 
 
 def _distinct(value: object) -> object:
@@ -78,31 +75,14 @@ def _mc_budgets(value: object) -> object:
     raise ValueError("all, last, none, or a list of label budgets")
 
 
-def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """A remedy for a misspelling; empty if nothing known is near."""
-    close = difflib.get_close_matches(str(word), list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _known_acquisition(value: object) -> str:
-    if not isinstance(value, str) or value not in ACQUISITIONS:
-        raise ValueError(f"one of {', '.join(ACQUISITIONS)}{did_you_mean(value, ACQUISITIONS)}")
-    return value
-
-
 MOST_ROUNDS = 10_000
 """More label budgets than this are a mistake, not a study."""
 
 SLOWEST_GROWTH = 1.001
 """Of label budgets, from one to the next."""
 
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(ge=0, lt=1), AfterValidator(abs)]
-"""A dropout rate; YAML's -0.0 is 0."""
-Seed = Annotated[int, Field(ge=0)]
 
-
-class ImdbData(_Section):
+class ImdbData(Section):
     """The Large Movie Review Dataset."""
 
     source: Literal["imdb"]
@@ -114,7 +94,7 @@ class ImdbData(_Section):
     """Most frequent words of the training reviews that are kept."""
 
 
-class TableData(_Section):
+class TableData(Section):
     """Reviews in CSV or Parquet files of one's own."""
 
     source: Literal["csv"]
@@ -132,7 +112,7 @@ class TableData(_Section):
     vocabulary_size: Positive = 10_000
 
 
-class SyntheticData(_Section):
+class SyntheticData(Section):
     """Generated reviews: no data set at all, for trying things out."""
 
     source: Literal["synthetic"]
@@ -147,7 +127,7 @@ class SyntheticData(_Section):
 Data = Annotated[ImdbData | TableData | SyntheticData, Discriminator("source")]
 
 
-class SiteDropout(_Section):
+class SiteDropout(Section):
     """Rates of single dropout sites; null: the grid's ``dropout_rate``."""
 
     word: Rate | None = None
@@ -162,7 +142,7 @@ class SiteDropout(_Section):
         return self
 
 
-class Model(_Section):
+class Model(Section):
     """The LSTM classifier; fields as in `TrajectorySpec`."""
 
     embedding_dim: Positive = 64
@@ -172,7 +152,7 @@ class Model(_Section):
     site_dropout: SiteDropout = SiteDropout()
 
 
-class Training(_Section):
+class Training(Section):
     """One round's training; fields as in `TrajectorySpec`."""
 
     learning_rate: Annotated[float, Field(gt=0)] = 2.0e-3
@@ -187,7 +167,7 @@ class Training(_Section):
     validation_fraction: Rate = 0.0
 
 
-class Protocol(_Section):
+class Protocol(Section):
     """When labels are asked for and what is measured."""
 
     label_budgets: Annotated[tuple[Positive, ...], BeforeValidator(_budgets), Strict(False), Field(min_length=1)]
@@ -214,25 +194,23 @@ class Protocol(_Section):
         return named[self.eval_mc_budgets] if isinstance(self.eval_mc_budgets, str) else self.eval_mc_budgets
 
 
-class Grid(_Section):
+class Grid(Section):
     """The axes; every combination is a cell. A single value stands for a list of one."""
 
     seeds: Annotated[tuple[Seed, ...], BeforeValidator(_seeds), Strict(False), Field(min_length=1)]
-    acquisition: Annotated[
-        tuple[Annotated[str, BeforeValidator(_known_acquisition)], ...], BeforeValidator(_distinct), Strict(False), Field(min_length=1)
-    ]
+    acquisition: Annotated[tuple[AcquisitionName, ...], BeforeValidator(_distinct), Strict(False), Field(min_length=1)]
     dropout_rate: Annotated[tuple[Rate, ...], BeforeValidator(_distinct), Strict(False), Field(min_length=1)]
     mc_passes: Annotated[tuple[Positive, ...], BeforeValidator(_distinct), Strict(False), Field(min_length=1)] = (10,)
 
 
-class Baseline(_Section):
+class Baseline(Section):
     """What the arms are compared with, beside each other."""
 
     full_data: bool = True
     """The same model trained on every label, for each seed and dropout rate."""
 
 
-class Resources(_Section):
+class Resources(Section):
     """What a trial is given; nothing here can change an identity."""
 
     cpu: Positive = 1
@@ -245,7 +223,7 @@ class Resources(_Section):
     """Keep test log-probabilities where the MC prediction is measured."""
 
 
-class Study(_Section):
+class Study(Section):
     """One study file, resolved."""
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -256,14 +234,41 @@ class Study(_Section):
     protocol: Protocol
     grid: Grid
     baseline: Baseline = Baseline()
+    analysis: AnalysisPlan = AnalysisPlan()
     resources: Resources = Resources()
     storage: str = "results"
     """Folder, or ``s3://`` or ``gs://`` URI, that holds the study's folder."""
+
+    @model_validator(mode="after")
+    def _arm_is_in_the_grid(self) -> Self:
+        arm, grid = self.analysis.q1.arm, self.grid
+        if arm is None:
+            return self
+        uses_passes = ACQUISITIONS[arm.acquisition].prediction == "mc"
+        axes: list[tuple[str, object, tuple[object, ...]]] = [
+            ("acquisition", arm.acquisition, grid.acquisition),
+            ("dropout_rate", arm.dropout_rate, grid.dropout_rate),
+            ("mc_passes", arm.mc_passes, grid.mc_passes if uses_passes else (None,)),
+        ]
+        for name, value, axis in axes:
+            if value not in axis:
+                raise ValueError(f"analysis.q1.arm.{name} = {value!r} must be one of grid.{name}: {', '.join(map(str, axis))}")
+        if arm.acquisition == "random":
+            raise ValueError("analysis.q1.arm.acquisition must be an acquisition function other than random, which it is compared with")
+        return self
+
+    @property
+    def confirmatory_arm(self) -> ArmChoice | None:
+        """The arm that answers Q1: the declared one, or the default for this grid."""
+        grid = self.grid
+        return self.analysis.q1.arm or default_arm(self.analysis.q2, grid.acquisition, grid.dropout_rate, grid.mc_passes)
 
     def resolved(self) -> dict[str, Any]:
         """Plain values with every default and every short form written out."""
         content = self.model_dump(mode="json")
         content["protocol"]["eval_mc_budgets"] = list(self.protocol.mc_budgets)
+        arm = self.confirmatory_arm
+        content["analysis"]["q1"]["arm"] = arm and arm.model_dump(mode="json")
         return content
 
 

@@ -4,6 +4,7 @@ Each error names the file, the dotted path, the value, the rule and, where there
 """
 
 import re
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from sweep.study import ImdbData, Study, SyntheticData, TableData, did_you_mean
+from sweep.analysis_plan import AnalysisPlan
+from sweep.fields import did_you_mean
+from sweep.study import ImdbData, Study, SyntheticData, TableData
 from trainables.errors import RequestError
 
 
@@ -21,6 +24,17 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     Raises:
         RequestError: everything that is wrong with the file and the overrides, a line each.
     """
+    raw = _read_yaml(path)
+    overridden = [_override(raw, override) for override in overrides]
+    try:
+        return Study.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain(path, raw, overridden, dict(detail)) for detail in error.errors()]
+        raise RequestError("\n".join(lines)) from error
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """The file's sections, as they stand there."""
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except OSError as error:
@@ -29,12 +43,27 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> Study:
         raise RequestError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise RequestError(f"{path}: a study file is a mapping of sections (study, data, protocol, grid, ...)")
-    overridden = [_override(raw, override) for override in overrides]
+    return raw
+
+
+class _PlanFile(BaseModel):
+    """Of a file that may be a whole study file, the analysis section."""
+
+    analysis: AnalysisPlan
+
+
+def load_analysis_plan(path: Path, declared: AnalysisPlan) -> AnalysisPlan:
+    """The ``analysis`` section of a YAML file, which may be a study file; where it names no arm for Q1, the declared one stays.
+
+    Raises:
+        RequestError: everything that is wrong with it, a line each.
+    """
+    raw = _read_yaml(path)
     try:
-        return Study.model_validate(raw)
+        plan = _PlanFile.model_validate(raw).analysis
     except ValidationError as error:
-        lines = [_explain(path, raw, overridden, dict(detail)) for detail in error.errors()]
-        raise RequestError("\n".join(lines)) from error
+        raise RequestError("\n".join(_explain(path, raw, [], dict(detail)) for detail in error.errors())) from error
+    return plan if plan.q1.arm else plan.model_copy(update={"q1": plan.q1.model_copy(update={"arm": declared.q1.arm})})
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -81,7 +110,7 @@ def _explain(path: Path, raw: object, overridden: Sequence[str], detail: Mapping
         given = raw.get("data", {}).get("source") if isinstance(raw, dict) and isinstance(raw.get("data"), dict) else None
         return f"{place}: data.source = {given!r} must be one of {', '.join(sources)}{did_you_mean(given, sources)}"
     if detail["type"] == "value_error" and isinstance(detail["input"], dict | BaseModel) and " must " in detail["msg"]:
-        return f"{place}: {dotted}: {detail['msg'].removeprefix('Value error, ')}"
+        return ": ".join(filter(None, (place, dotted, detail["msg"].removeprefix("Value error, "))))
     rule = re.sub(r"^\w+ should (be a valid )?(be )?", lambda found: "be " if "be" in found[0] else "", detail["msg"])
     rule = rule.replace("Value error, ", "be ")
     if detail["type"] in ("model_type", "model_attributes_type"):
@@ -129,4 +158,5 @@ def _siblings(parents: Sequence[int | str], raw: object) -> list[str]:
             section = {"imdb": ImdbData, "csv": TableData}.get(str(given), SyntheticData)
         else:
             section = section.model_fields[key].annotation
+            section = next((kind for kind in typing.get_args(section) if kind is not type(None)), section)
     return list(section.model_fields)

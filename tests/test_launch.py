@@ -40,7 +40,14 @@ class TestAWholeStudy:
         assert str(folder) in output
         assert "--set grid.seeds=20" in output
         assert f"python -m analysis.report {folder}" in output
-        assert sorted(path.name for path in folder.iterdir()) == ["launches", "plan.json", "report", "study.yaml", "trajectories"]
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "launches",
+            "plan.json",
+            "report",
+            "study.yaml",
+            "test_labels.npy",
+            "trajectories",
+        ]
         assert yaml.safe_load((folder / "study.yaml").read_text())["training"]["gradient_clip"] == 1.0
         (record,) = (json.loads(path.read_text()) for path in (folder / "launches").iterdir())
         assert record["outcome"] == "finished"
@@ -49,7 +56,9 @@ class TestAWholeStudy:
         assert {attempt["threads"] for _, attempt in attempts(folder)} == {1}
         report = json.loads((folder / "report" / "report.json").read_text())
         assert report["synthetic"] is True
-        assert report["trajectories"] == {"planned": 6, "finished": 6, "failed": {}, "missing": []}
+        assert report["provenance"]["trajectories"] == {"planned": 6, "finished": 6, "failed": 0, "missing": 0}
+        assert report["plan_changes"] == []
+        assert [row["jaccard"] for row in report["overlap"]]
         assert len(pd.read_parquet(folder / "report" / "rounds.parquet")) == 18
 
     def test_arms_are_paired(self, storage: Path) -> None:
@@ -74,11 +83,11 @@ class TestAWholeStudy:
         assert "30  to run" in output
         after = round_files(storage / "tiny")
         assert {path: after[path] for path in before} == before
-        assert json.loads((storage / "tiny" / "report" / "report.json").read_text())["trajectories"]["finished"] == 36
+        assert json.loads((storage / "tiny" / "report" / "report.json").read_text())["provenance"]["trajectories"]["finished"] == 36
 
     def test_fewer_seeds_forget_nothing(self, study_file: StudyWriter, storage: Path) -> None:
         finish(study_file(grid={"seeds": 1}), storage)
-        assert json.loads((storage / "tiny" / "report" / "report.json").read_text())["trajectories"]["planned"] == 36
+        assert json.loads((storage / "tiny" / "report" / "report.json").read_text())["provenance"]["trajectories"]["planned"] == 36
 
     def test_a_changed_science_is_refused_with_a_diff(
         self, study_file: StudyWriter, storage: Path, capsys: pytest.CaptureFixture[str]

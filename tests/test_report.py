@@ -1,63 +1,34 @@
-"""From ledgers to a table: means known by hand, nothing dropped in silence, bad input told in a sentence."""
+"""The command: from ledgers or a table to a page, files and exit code; nothing dropped in silence, bad input told in a sentence."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from analysis.findings import findings
+from analysis.frames import read_table
+from analysis.page import render
 from analysis.report import main
 from sweep.folder import StudyFolder
 from sweep.plan import make_plan
-from sweep.study import Study
-from tests.conftest import TINY_STUDY
+from tests.planted import planted
+from tests.reporting import found_in, seal, tiny, undocumented
 from trainables.corpus import Corpus
 from trainables.ledger import Ledger
-from trainables.rounds import Round, Row
-from trainables.spec import TrajectorySpec
+from trainables.rounds import Row
 from trainables.storage import LocalStorage
-
-
-def seal(folder: StudyFolder, spec: TrajectorySpec, accuracies: list[float]) -> None:
-    """Write a trajectory whose accuracies are known."""
-    ledger = Ledger(folder.trajectory(spec.trajectory_id), spec)
-    ledger.read()
-    attempt = ledger.begin_attempt("launch", {})
-    for number, accuracy in enumerate(accuracies):
-        last = number == len(accuracies) - 1
-        row = Row(
-            **{name: getattr(spec, name) for name in ("trajectory_id", "seed", "acquisition", "dropout_rate", "mc_passes")},
-            **{f"{name}_{mode}": 0.5 for name in ("nll", "brier", "ece") for mode in ("deterministic", "mc")},
-            round=number,
-            num_labelled=(spec.label_budgets or (160,))[number],
-            accuracy_deterministic=accuracy,
-            accuracy_mc=accuracy + 0.01 if last else None,
-            accuracy_validation=None,
-            acquired_class_balance=None,
-            acquired_mean_length=None,
-            train_loss=0.1,
-            train_objective=0.2,
-            gradient_steps=12,
-            train_seconds=1.0,
-            score_seconds=1.0,
-            evaluate_seconds=1.0,
-            tokens_per_second=1.0,
-            device="cpu",
-            initial_set_hash="0",
-            initial_weights_hash="0",
-        )
-        ledger.append(Round(row, ()), attempt)
-    ledger.seal()
 
 
 @pytest.fixture
 def study_folder(tmp_path: Path, corpus: Corpus) -> Path:
     """Two seeds of random and entropy: random reaches .6 and .8, entropy .7 in seed 0 and nothing yet in seed 1."""
-    study = Study.model_validate(TINY_STUDY | {"baseline": {"full_data": False}, "protocol": {"label_budgets": [10, 20]}})
     folder = StudyFolder(LocalStorage(tmp_path / "tiny"))
-    plan = make_plan(study, corpus)
-    folder.save(study, plan, corpus)
+    plan = make_plan(tiny(), corpus)
+    folder.save(tiny(), plan, corpus)
     for spec in plan.specs.values():
         if spec.acquisition == "random":
             seal(folder, spec, [0.5, 0.6 + 0.2 * spec.seed])
@@ -66,37 +37,60 @@ def study_folder(tmp_path: Path, corpus: Corpus) -> Path:
     return tmp_path / "tiny"
 
 
-def test_means_by_hand(study_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(study_folder)]) == 0
-    report = json.loads((study_folder / "report" / "report.json").read_text())
-    arms = {arm["acquisition"]: arm for arm in report["arms"]}
-    assert arms["random"]["mc_passes"] is None
-    assert arms["entropy"]["mc_passes"] == 3
-    (first, last) = arms["random"]["budgets"]
-    assert first == {"num_labelled": 10, "seeds": 2, "accuracy_deterministic": 0.5, "accuracy_mc": None}
-    assert last["accuracy_deterministic"] == pytest.approx(0.7)
-    assert last["accuracy_mc"] == pytest.approx(0.71)
-    assert arms["entropy"]["budgets"][1]["seeds"] == 1
-    assert report["trajectories"]["planned"] == 4
-    assert report["trajectories"]["finished"] == 3
-    assert len(report["trajectories"]["missing"]) == 1
-    printed = capsys.readouterr().out
-    assert "SYNTHETIC reviews" in printed
-    assert "3 of 4 trajectories finished, 0 failed, 1 missing" in printed
-    assert max(map(len, (study_folder / "report" / "table.txt").read_text().splitlines())) <= 80
+class TestAStudyThatIsStillRunning:
+    def test_complete_pairs_only(self, study_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main([str(study_folder)]) == 0
+        report = found_in(study_folder / "report")
+        assert report["interim"]
+        assert "Looking repeatedly and stopping when something is significant is not covered" in report["warnings"][0]
+        arms = {curve["arm"]: curve for curve in report["curves"]}
+        (first, last) = arms["random p=0.25"]["budgets"]
+        assert first["estimate"] == 0.5
+        assert last["estimate"] == pytest.approx(0.7)
+        assert last["n"] == 2
+        assert last["accuracy_mc"] == pytest.approx(0.71)
+        assert arms["entropy p=0.25 T=3"]["budgets"][1]["n"] == 1
+        over_random = report["q2"]["contrasts"][1]
+        assert over_random["n"] == 1
+        assert over_random["dropped"] == [1]
+        assert over_random["estimate"] == pytest.approx(0.05)  # ALC over one doubling: (.5 + .7) / 2 - (.5 + .6) / 2
+        assert report["provenance"]["trajectories"] == {"planned": 4, "finished": 3, "failed": 0, "missing": 1}
+        (gap,) = report["provenance"]["gaps"]
+        assert (gap["arm"], gap["seed"], gap["reason"]) == ("entropy p=0.25 T=3", 1, "missing")
+        printed = capsys.readouterr().out
+        assert "SYNTHETIC reviews" in printed
+        assert "3 of 4 trajectories finished" in printed
+        assert "Q1: INCONCLUSIVE" in printed
+        page = (study_folder / "report" / "report.html").read_text()
+        assert "SYNTHETIC reviews" in page
+        assert "Interim: 1 of 4 trajectories are not there" in page
+        assert "2 seeds: a smoke test" in page
+
+    def test_a_failure_is_listed_with_its_error(self, study_folder: Path, corpus: Corpus) -> None:
+        folder = StudyFolder(LocalStorage(study_folder))
+        spec = next(spec for spec in make_plan(tiny(), corpus).specs.values() if spec.acquisition == "entropy" and spec.seed == 1)
+        Ledger(folder.trajectory(spec.trajectory_id), spec).record_failure(ValueError("<script>alert(1)</script>"), {})
+        assert main([str(study_folder)]) == 0
+        page = (study_folder / "report" / "report.html").read_text()
+        assert "failed: ValueError: &lt;script&gt;alert(1)&lt;/script&gt;" in page
+        assert "<script>alert" not in page
+        assert found_in(study_folder / "report")["provenance"]["trajectories"]["failed"] == 1
+
+    def test_the_files(self, study_folder: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        assert main([str(study_folder), "--out", str(out)]) == 0
+        rounds = pd.read_parquet(out / "rounds.parquet")
+        assert len(rounds) == 6
+        assert set(Row.__annotations__) <= set(rounds.columns)
+        assert not (study_folder / "report").exists()
+        figures = {path.name for path in (out / "figures").iterdir()}
+        assert {"q1_curves.svg", "q1_curves.pdf", "q2_differences.svg"} <= figures
+        assert undocumented(out) == set()
+        assert {f"{path.stem}.tex" for path in (out / "tables").glob("*.csv")} == {path.name for path in (out / "tables").glob("*.tex")}
 
 
-def test_the_table_of_rounds(study_folder: Path, tmp_path: Path) -> None:
-    assert main([str(study_folder), "--out", str(tmp_path / "out")]) == 0
-    rounds = pd.read_parquet(tmp_path / "out" / "rounds.parquet")
-    assert len(rounds) == 6
-    assert set(rounds["data_source"]) == {"synthetic"}
-    assert set(Row.__annotations__) <= set(rounds.columns)
-    assert not (study_folder / "report").exists()
-
-
-@pytest.mark.parametrize("content", ["nothing", "no plan", "nothing finished", "a torn table", "a foreign table"])
-def test_what_cannot_be_reported_is_told(study_folder: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+@pytest.mark.parametrize("content", ["nothing", "no plan", "nothing finished", "a torn table", "a foreign table", "a NaN", "not paired"])
+def test_what_cannot_be_reported_is_told(study_folder: Path, corpus: Corpus, capsys: pytest.CaptureFixture[str], content: str) -> None:
     sealed = sorted(study_folder.glob("trajectories/*/trajectory.parquet"))
     messages = {
         "nothing": "is not the folder of a study",
@@ -104,7 +98,11 @@ def test_what_cannot_be_reported_is_told(study_folder: Path, capsys: pytest.Capt
         "nothing finished": "none of 4 trajectories is finished yet",
         "a torn table": "trajectory.parquet cannot be read",
         "a foreign table": "is not the sealed table of trajectory",
+        "a NaN": "accuracy_deterministic = nan of entropy p=0.25 T=3, seed 1, 20 labels, is no fraction in [0, 1]",
+        "not paired": "the arms of seed 1 are not paired: they differ in initial_weights_hash",
     }
+    specs = make_plan(tiny(), corpus).specs.values()
+    late = next(spec for spec in specs if spec.acquisition == "entropy" and spec.seed == 1)
     match content:
         case "nothing":
             study_folder = study_folder / "nowhere"
@@ -117,14 +115,78 @@ def test_what_cannot_be_reported_is_told(study_folder: Path, capsys: pytest.Capt
             sealed[0].write_bytes(sealed[0].read_bytes()[:100])
         case "a foreign table":
             sealed[0].write_bytes(sealed[1].read_bytes())
+        case "a NaN":
+            seal(StudyFolder(LocalStorage(study_folder)), late, [0.5, 0.6])
+            path = study_folder / "trajectories" / late.trajectory_id / "trajectory.parquet"
+            table = pq.read_table(path)
+            position = table.schema.get_field_index("accuracy_deterministic")
+            pq.write_table(table.set_column(position, table.schema.field(position), pa.array([0.5, float("nan")])), path)
+        case "not paired":
+            seal(StudyFolder(LocalStorage(study_folder)), late, [0.5, 0.6], weights="other")
     assert main([str(study_folder)]) == 2
     assert messages[content] in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_what_no_cell_asks_for_is_left_out(study_folder: Path, corpus: Corpus) -> None:
     """A sealed trajectory that no cell asks for is no part of the study."""
-    study = Study.model_validate(TINY_STUDY | {"baseline": {"full_data": False}, "protocol": {"label_budgets": [10, 20]}})
-    stranger = replace(next(iter(make_plan(study, corpus).specs.values())), seed=77)
+    stranger = replace(next(iter(make_plan(tiny(), corpus).specs.values())), seed=77)
     seal(StudyFolder(LocalStorage(study_folder)), stranger, [0.1, 0.1])
     assert main([str(study_folder)]) == 0
     assert len(pd.read_parquet(study_folder / "report" / "rounds.parquet")) == 6
+
+
+class TestThePlan:
+    def declare(self, study_folder: Path, analysis: dict[str, Any]) -> None:
+        StudyFolder(LocalStorage(study_folder)).write_launch("1", {"command": ["python"], "study": {"analysis": analysis}})
+
+    def test_the_declared_plan_is_the_one_that_is_used(self, study_folder: Path) -> None:
+        self.declare(study_folder, tiny().resolved()["analysis"])
+        assert main([str(study_folder)]) == 0
+        report = found_in(study_folder / "report")
+        assert report["plan_changes"] == []
+        assert report["plan"]["q1"]["arm"] == {"acquisition": "entropy", "dropout_rate": 0.25, "mc_passes": 3}
+        assert "were declared before the study ran" in (study_folder / "report" / "report.html").read_text()
+
+    def test_another_plan_is_named(self, study_folder: Path, tmp_path: Path) -> None:
+        self.declare(study_folder, tiny().resolved()["analysis"])
+        (tmp_path / "plan.yaml").write_text("analysis: {q1: {margin: 0.02}}")
+        assert main([str(study_folder), "--plan", str(tmp_path / "plan.yaml")]) == 0
+        report = found_in(study_folder / "report")
+        assert report["q1"]["margin"] == 0.02
+        assert report["plan_changes"] == ["analysis.q1.margin: 0.005 at the first launch, 0.02 here"]
+        assert "is not the one that was declared" in (study_folder / "report" / "report.html").read_text()
+
+    def test_a_wrong_plan_is_refused(self, study_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "plan.yaml").write_text("analysis: {q1: {margn: 0.02}}")
+        assert main([str(study_folder), "--plan", str(tmp_path / "plan.yaml")]) == 2
+        assert "unknown key analysis.q1.margn; did you mean margin?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", "a,b\n1,2\n", "lacks the columns acquisition, dropout_rate, seed, num_labelled, accuracy_deterministic; it has a, b"),
+        ("none.csv", None, "none.csv cannot be read as a table"),
+        ("empty.csv", "", "empty.csv cannot be read as a table"),
+        ("bogus://place/study", None, "give a study's folder or a table"),
+    ],
+)
+def test_wrong_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    assert main([name if "://" in name else str(tmp_path / name)]) == 2
+    assert message in capsys.readouterr().err.replace("\n", " ")
+
+
+@pytest.mark.parametrize("without", ["random", "softmax_entropy", "entropy", "full_data"])
+def test_a_page_without_an_arm_says_so(tmp_path: Path, without: str) -> None:
+    table = planted()
+    table[table["acquisition"] != without].to_csv(tmp_path / "t.csv", index=False)
+    page = render(findings(read_table(tmp_path / "t.csv")), {})
+    reasons = {
+        "random": "There is no random arm at this dropout rate",
+        "softmax_entropy": "no trajectory of softmax_entropy is finished",
+        "entropy": "no trajectory of entropy with dropout and T above 1 is finished",
+        "full_data": "there is no full-data model at p=0.25",
+    }
+    assert reasons[without] in page

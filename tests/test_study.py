@@ -27,6 +27,8 @@ def test_defaults_are_written_out_and_read_back(study_file: StudyWriter) -> None
     assert resolved["baseline"] == {"full_data": True}
     assert resolved["grid"]["seeds"] == [0, 1]
     assert resolved["protocol"]["eval_mc_budgets"] == [40]
+    assert resolved["analysis"]["q1"]["arm"] == {"acquisition": "entropy", "dropout_rate": 0.25, "mc_passes": 3}
+    assert resolved["analysis"]["q2"]["delta"] == 0.0025
     again = Study.model_validate(resolved)
     assert again.resolved() == resolved
     assert again.protocol.mc_budgets == study.protocol.mc_budgets
@@ -60,6 +62,21 @@ def test_growing_budgets_rise_strictly_and_end_at_stop(start: int, more: int, gr
     assert budgets[0] == start
     assert budgets[-1] == start + more
     assert list(budgets) == sorted(set(budgets))
+
+
+@pytest.mark.parametrize(
+    ("grid", "expected"),
+    [
+        ({"dropout_rate": [0.1, 0.25, 0.5], "mc_passes": [5, 10, 20, 50]}, ("entropy", 0.25, 10)),
+        ({"dropout_rate": [0.0, 0.5], "mc_passes": [1, 8]}, ("entropy", 0.5, 8)),
+        ({"acquisition": ["random", "bald"]}, ("bald", 0.25, 3)),
+        ({"acquisition": ["softmax_margin"], "dropout_rate": [0.0, 0.5]}, ("softmax_margin", 0.0, None)),
+        ({"acquisition": ["random"]}, None),
+    ],
+)
+def test_the_confirmatory_arm_is_the_middle_of_the_grid(study_file: StudyWriter, grid: dict[str, Any], expected: object) -> None:
+    arm = load_study(study_file(grid=grid)).confirmatory_arm
+    assert (arm and (arm.acquisition, arm.dropout_rate, arm.mc_passes)) == expected
 
 
 @pytest.mark.parametrize(("given_", "expected"), [("all", (10, 20, 30, 40)), ("last", (40,)), ("none", ()), ([20, 40], (20, 40))])
@@ -110,6 +127,23 @@ def test_overrides(study_file: StudyWriter) -> None:
         ({"data": {"source": "imbd"}}, "data.source = 'imbd' must be one of imdb, csv, synthetic; did you mean imdb?"),
         ({"model": {"site_dropout": {"word": 0.1, "input": 0.1, "recurrent": 0.1, "output": 0.1}}}, "at least one site must follow"),
         ({"study": "../escape"}, "study = '../escape' must"),
+        ({"analysis": {"q3": {}}}, "unknown key analysis.q3"),
+        ({"analysis": {"q1": {"margn": 0.01}}}, "unknown key analysis.q1.margn; did you mean margin?"),
+        ({"analysis": {"q1": {"margin": 0}}}, "analysis.q1.margin = 0 must be greater than 0"),
+        ({"analysis": {"q1": {"metric": "f1"}}}, "analysis.q1.metric = 'f1' must be 'accuracy_deterministic' or 'accuracy_mc'"),
+        (
+            {"analysis": {"q1": {"arm": {"acquisition": "bald", "dropout_rate": 0.25}}}},
+            "analysis.q1.arm.acquisition = 'bald' must be one of grid.acquisition: random, entropy",
+        ),
+        (
+            {"analysis": {"q1": {"arm": {"acquisition": "entropy", "dropout_rate": 0.25, "mc_passes": 4}}}},
+            "analysis.q1.arm.mc_passes = 4 must be one of grid.mc_passes: 3",
+        ),
+        (
+            {"analysis": {"q1": {"arm": {"acquisition": "entropy", "dropout_rate": 0.25, "passes": 3}}}},
+            "unknown key analysis.q1.arm.passes; did you mean mc_passes?",
+        ),
+        ({"analysis": {"q2": {"mc": "softmax_entropy"}}}, "analysis.q2.mc = 'softmax_entropy' must be one of entropy, margin"),
         ({"resources": {"gpu": float("nan")}}, "resources.gpu = nan must be"),
     ],
 )

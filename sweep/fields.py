@@ -1,0 +1,34 @@
+"""The kinds of fields that all sections of a study file are made of: strict, frozen, and refused with a rule a person can follow."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from trainables.acquisition import ACQUISITIONS
+
+
+class Section(BaseModel):
+    """A section of a study file: unknown keys, wrong types and infinite numbers are errors; nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True)
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """A remedy for a misspelling; empty if nothing known is near."""
+    close = difflib.get_close_matches(str(word), list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _known_acquisition(value: object) -> str:
+    if not isinstance(value, str) or value not in ACQUISITIONS:
+        raise ValueError(f"one of {', '.join(ACQUISITIONS)}{did_you_mean(value, ACQUISITIONS)}")
+    return value
+
+
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1), AfterValidator(abs)]
+"""A dropout rate; YAML's -0.0 is 0."""
+Seed = Annotated[int, Field(ge=0)]
+AcquisitionName = Annotated[str, BeforeValidator(_known_acquisition)]
