@@ -17,7 +17,8 @@ import pandas as pd
 
 from analysis.curves import Axis, Curves
 from analysis.frames import RANDOM, Arm, Results
-from analysis.stats import holm, paired_test, sign_flips
+from analysis.multiplicity import holm
+from analysis.stats import paired_test, sign_flips
 from sweep.power import mde, seeds_for
 
 EQUIVALENCE_ALPHA = 0.05

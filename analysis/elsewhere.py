@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.frames import Gap, Results, check_rounds, with_arms
+from sweep.analysis_plan import AnalysisPlan, default_arm
 from sweep.fields import did_you_mean
+from trainables.acquisition import ACQUISITIONS
 from trainables.errors import RequestError
+from trainables.spec import FULL_DATA
 
 REQUIRED = ("acquisition", "dropout_rate", "seed", "num_labelled", "accuracy_deterministic")
 """Columns without which there is nothing to compare; the full-data model is a row with acquisition ``full_data``."""
@@ -17,7 +21,57 @@ MEASURED = tuple(f"{name}_{mode}" for name in ("accuracy", "nll", "brier", "ece"
 """Columns of metrics; those that are not there were not measured."""
 
 
-def checked_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> Results:
+    """Read one table of rounds made elsewhere: CSV, or Parquet by its ending.
+
+    Raises:
+        RequestError: it cannot be read, lacks columns, or its results cannot be compared; with row and column.
+    """
+    rounds = with_arms(_checked_table(path))
+    check_rounds(rounds, str(path))
+    rounds, gaps = _complete(rounds)
+    full = rounds.loc[rounds["acquisition"] == FULL_DATA, "num_labelled"]
+    learners = rounds[rounds["acquisition"] != FULL_DATA]
+    acquisitions = list(dict.fromkeys(learners["acquisition"]))
+    passes = [int(count) for count in learners["mc_passes"].dropna().unique()]
+    plan = AnalysisPlan()
+    known = [name for name in acquisitions if name in ACQUISITIONS]
+    arm = default_arm(plan.q2, known, [float(rate) for rate in learners["dropout_rate"].unique()], passes)
+    return Results(
+        name=path.stem,
+        source="table",
+        place=str(path),
+        rounds=rounds,
+        plan=plan.model_copy(update={"q1": plan.q1.model_copy(update={"arm": arm})}),
+        gaps=tuple(gaps),
+        planned=len(rounds.drop_duplicates(["arm", "seed"])) + len(gaps),
+        all_labels=None if full.empty else int(full.max()),
+        seeds=tuple(sorted(int(seed) for seed in rounds["seed"].unique())),
+        cell_arms={},
+    )
+
+
+def _complete(rounds: pd.DataFrame) -> tuple[pd.DataFrame, list[Gap]]:
+    """A table's rounds without (arm, seed) pairs that are incomplete, and all that is missing between its arms and its seeds."""
+    counts = rounds.groupby(["arm", "seed"]).size()
+    expected = rounds.groupby("arm")["num_labelled"].nunique()
+    gaps = [
+        Gap(
+            arm,
+            int(seed),
+            None,
+            f"has {counts.get((arm, seed), 0)} of {expected[arm]} label budgets" if (arm, seed) in counts else "missing",
+        )
+        for arm in expected.index
+        for seed in sorted(rounds["seed"].unique())
+        if counts.get((arm, seed), 0) < expected[arm]
+    ]
+    incomplete = {(gap.arm, gap.seed) for gap in gaps}
+    keep = [pair not in incomplete for pair in zip(rounds["arm"], rounds["seed"], strict=True)]
+    return rounds[keep].reset_index(drop=True), gaps
+
+
+def _checked_table(path: Path) -> pd.DataFrame:
     """The table with all columns that the analysis reads, typed; rows are counted as in the file, the heading being row 1.
 
     Raises:

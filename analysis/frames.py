@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +19,7 @@ import pyarrow.parquet as pq
 import yaml
 from pydantic import ValidationError
 
-from analysis.elsewhere import checked_table
-from sweep.analysis_plan import AnalysisPlan, ArmChoice, default_arm
+from sweep.analysis_plan import AnalysisPlan, ArmChoice
 from sweep.folder import PLAN_FILE, STUDY_FILE, TEST_LABELS, StudyFolder
 from sweep.study import Study
 from trainables.acquisition import ACQUISITIONS
@@ -187,7 +185,7 @@ def _finished_rounds(folder: StudyFolder, trajectory_ids: Sequence[str]) -> pd.D
     """The rounds of sealed trajectories, checked."""
     with ThreadPoolExecutor(8) as pool:
         table = pa.concat_tables(pool.map(lambda trajectory_id: _read_sealed(folder, trajectory_id), trajectory_ids))
-    rounds = _with_arms(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
+    rounds = with_arms(table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get))
     check_rounds(rounds, folder.storage.location)
     return rounds
 
@@ -232,57 +230,7 @@ def _read_sealed(folder: StudyFolder, trajectory_id: str) -> pa.Table:
     return table
 
 
-def read_table(path: Path) -> Results:
-    """Read one table of rounds made elsewhere: CSV, or Parquet by its ending.
-
-    Raises:
-        RequestError: it cannot be read, lacks columns, or its results cannot be compared; with row and column.
-    """
-    rounds = _with_arms(checked_table(path))
-    check_rounds(rounds, str(path))
-    rounds, gaps = _complete(rounds)
-    full = rounds.loc[rounds["acquisition"] == FULL_DATA, "num_labelled"]
-    learners = rounds[rounds["acquisition"] != FULL_DATA]
-    acquisitions = list(dict.fromkeys(learners["acquisition"]))
-    passes = [int(count) for count in learners["mc_passes"].dropna().unique()]
-    plan = AnalysisPlan()
-    known = [name for name in acquisitions if name in ACQUISITIONS]
-    arm = default_arm(plan.q2, known, [float(rate) for rate in learners["dropout_rate"].unique()], passes)
-    return Results(
-        name=path.stem,
-        source="table",
-        place=str(path),
-        rounds=rounds,
-        plan=plan.model_copy(update={"q1": plan.q1.model_copy(update={"arm": arm})}),
-        gaps=tuple(gaps),
-        planned=len(rounds.drop_duplicates(["arm", "seed"])) + len(gaps),
-        all_labels=None if full.empty else int(full.max()),
-        seeds=tuple(sorted(int(seed) for seed in rounds["seed"].unique())),
-        cell_arms={},
-    )
-
-
-def _complete(rounds: pd.DataFrame) -> tuple[pd.DataFrame, list[Gap]]:
-    """A table's rounds without (arm, seed) pairs that are incomplete, and all that is missing between its arms and its seeds."""
-    counts = rounds.groupby(["arm", "seed"]).size()
-    expected = rounds.groupby("arm")["num_labelled"].nunique()
-    gaps = [
-        Gap(
-            arm,
-            int(seed),
-            None,
-            f"has {counts.get((arm, seed), 0)} of {expected[arm]} label budgets" if (arm, seed) in counts else "missing",
-        )
-        for arm in expected.index
-        for seed in sorted(rounds["seed"].unique())
-        if counts.get((arm, seed), 0) < expected[arm]
-    ]
-    incomplete = {(gap.arm, gap.seed) for gap in gaps}
-    keep = [pair not in incomplete for pair in zip(rounds["arm"], rounds["seed"], strict=True)]
-    return rounds[keep].reset_index(drop=True), gaps
-
-
-def _with_arms(rounds: pd.DataFrame) -> pd.DataFrame:
+def with_arms(rounds: pd.DataFrame) -> pd.DataFrame:
     """The rounds with the name of their arm, in order."""
     distinct = rounds[ARM].drop_duplicates()
     names = distinct.assign(arm=[str(_arm(*row)) for row in distinct.itertuples(index=False)])

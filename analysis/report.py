@@ -66,7 +66,8 @@ def _read(options: argparse.Namespace) -> "tuple[Results, Storage]":
     """
     from dataclasses import replace
 
-    from analysis.frames import read_study, read_table
+    from analysis.elsewhere import read_table
+    from analysis.frames import read_study
     from sweep.folder import StudyFolder
     from sweep.study_file import load_analysis_plan
     from trainables.storage import open_storage

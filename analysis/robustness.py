@@ -12,8 +12,9 @@ import pandas as pd
 from analysis.contrasts import effect, judged, marginal
 from analysis.curves import curves
 from analysis.frames import RANDOM, Arm, Results
+from analysis.multiplicity import holm
 from analysis.q1 import confirmatory
-from analysis.stats import holm, pigeonhole_bootstrap, sign_test_p, tost_p, wilcoxon_p
+from analysis.stats import pigeonhole_bootstrap, sign_test_p, tost_p, wilcoxon_p
 from analysis.wording import count, p_text, points
 from sweep.analysis_plan import Metric, Q1Plan, Q2Plan
 

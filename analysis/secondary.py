@@ -14,7 +14,8 @@ import pandas as pd
 from analysis.contrasts import effect, finite, judged, pairs, per_cell
 from analysis.curves import Curves, curves, labels_to_target
 from analysis.frames import RANDOM, Arm, Results
-from analysis.stats import benjamini_hochberg, holm, kaplan_meier, page_trend, step_down_max_t
+from analysis.multiplicity import benjamini_hochberg, holm, step_down_max_t
+from analysis.stats import kaplan_meier, page_trend
 from sweep.analysis_plan import Q1Plan, Q2Plan
 from trainables.arrays import Floats
 

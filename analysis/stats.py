@@ -1,4 +1,4 @@
-"""Tests, intervals and corrections for paired differences by seed, knowing nothing of studies.
+"""Tests and intervals for paired differences by seed, knowing nothing of studies.
 
 The problem: ten seeds, give or take, and differences that need not be normal. Two wrong extremes are near. The t test alone leans
 on normality that ten values cannot show; percentile or BCa bootstrap intervals do not, but cover about 89% instead of 95% at
@@ -16,8 +16,6 @@ interval can therefore never contradict each other. Up to 16 seeds all subsets a
 the observed assignment counted in (Phipson & Smyth 2010), which keeps the test valid.
 
 Everything random takes a `numpy.random.Generator`. Libraries are imported where they are used: reading this module costs nothing.
-(statsmodels has Holm's and the equivalence test too, and the tests compare with it; but it takes a second to import, collects garbage
-at every correction, which made half of a report's time, and brings six packages. What is needed of it is a dozen lines here.)
 """
 
 import math
@@ -93,26 +91,27 @@ def sign_flips(differences_S: Floats, rng: np.random.Generator) -> SignFlips:
     Raises:
         ValueError: no difference, or one that is not finite.
     """
-    differences = _rounded(differences_S)
+    differences = rounded(differences_S)
     if differences.ndim != 1 or not len(differences) or not np.isfinite(differences).all():
         raise ValueError(f"a sign-flip test needs finite differences, one a seed, not {differences_S!r}")
     num_seeds = len(differences)
     if num_seeds <= MOST_EXACT_SEEDS:
-        subsets_FS = _all_subsets(num_seeds)
-        return SignFlips(_rounded(subsets_FS @ differences / subsets_FS.sum(axis=1)))
+        subsets_FS = all_subsets(num_seeds)
+        return SignFlips(rounded(subsets_FS @ differences / subsets_FS.sum(axis=1)))
     subsets_FS = rng.integers(0, 2, size=(MONTE_CARLO_FLIPS, num_seeds)).astype(np.float64)
     sizes_F = subsets_FS.sum(axis=1)
     flips_something = sizes_F > 0
     means = (subsets_FS @ differences)[flips_something] / sizes_F[flips_something]
-    return SignFlips(_rounded(means), 1 + int((~flips_something).sum()))
+    return SignFlips(rounded(means), 1 + int((~flips_something).sum()))
 
 
-def _rounded(values: Floats) -> Floats:
+def rounded(values: Floats) -> Floats:
+    """Values to the decimals in which they are compared."""
     return np.asarray(values, dtype=np.float64).round(DECIMALS)
 
 
 @lru_cache(maxsize=4)
-def _all_subsets(num_seeds: int) -> Floats:
+def all_subsets(num_seeds: int) -> Floats:
     """All non-empty subsets as rows of zeros and ones, (2^S - 1, S)."""
     return (np.arange(1, 2**num_seeds)[:, None] >> np.arange(num_seeds) & 1).astype(np.float64)
 
@@ -145,7 +144,7 @@ class PairedTest:
 
 def paired_test(differences_S: Floats, alpha: float, rng: np.random.Generator) -> PairedTest:
     """Test and estimate the mean of (S,) paired differences; `alpha` is that of the two-sided interval."""
-    differences = _rounded(differences_S)
+    differences = rounded(differences_S)
     flips = sign_flips(differences, rng)
     estimate = float(differences.mean())
     sd = math.nan if len(differences) < 2 else float(differences.std(ddof=1)) if np.ptp(differences) else 0.0
@@ -178,94 +177,11 @@ def _t_interval(estimate: float, sd: float, n: int, alpha: float) -> tuple[float
     return estimate - half, estimate + half, float(2 * stdtr(n - 1, -abs(estimate) / error))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's (1979) step-down adjusted p-values, in the order given: strong family-wise control under any dependence."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
-    return [float(value) for value in adjusted]
-
-
-def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """Benjamini & Hochberg's (1995) adjusted p-values: false discovery rate, for exploratory tables only."""
-    from scipy.stats import false_discovery_control
-
-    return [float(p) for p in false_discovery_control(p_values)] if len(p_values) else []
-
-
-def step_down_max_t(differences_SK: Floats, rng: np.random.Generator) -> list[float]:
-    """Adjusted p-values of K contrasts by the step-down max-|t| method (Westfall & Young 1993, algorithm 4.1').
-
-    The signs of whole seed rows are flipped together, which keeps the correlation of contrasts that share a baseline.
-
-    Args:
-        differences_SK: one row a seed, one column a contrast.
-        rng: used above 16 seeds only.
-
-    Raises:
-        ValueError: a difference that is not finite.
-    """
-    differences = _rounded(differences_SK)
-    num_seeds, num_contrasts = differences.shape
-    if not np.isfinite(differences).all():
-        raise ValueError("joint sign flips need finite differences of every seed in every contrast")
-    if num_seeds <= MOST_EXACT_SEEDS:
-        signs_FS = np.vstack([np.ones(num_seeds), 1 - 2 * _all_subsets(num_seeds)])
-    else:
-        draws_FS = 1.0 - 2.0 * rng.integers(0, 2, size=(MONTE_CARLO_FLIPS // 2, num_seeds))
-        signs_FS = np.vstack([np.ones(num_seeds), draws_FS])
-    flipped_FK = _rounded(_standardised(signs_FS, differences))
-    order = np.argsort(-flipped_FK[0], kind="stable")
-    maxima_FK = np.maximum.accumulate(flipped_FK[:, order][:, ::-1], axis=1)[:, ::-1]
-    reached_K = (maxima_FK >= flipped_FK[0, order]).mean(axis=0)
-    adjusted = np.empty(num_contrasts)
-    adjusted[order] = np.maximum.accumulate(reached_K)
-    return [float(p) for p in adjusted]
-
-
-def _standardised(signs_FS: Floats, differences_SK: Floats) -> Floats:
-    """|mean| over root mean square of every contrast under every assignment of signs: (F, K), between 0 and 1.
-
-    With r this ratio, |t| = sqrt(n - 1) r / sqrt(1 - r^2) rises with r alone, so both order assignments and contrasts alike; signs leave
-    the squares as they are, and r, unlike t, needs no difference of nearly equal numbers.
-    """
-    means_FK = np.abs(signs_FS @ differences_SK) / len(differences_SK)
-    root_K = np.sqrt((differences_SK**2).mean(axis=0))
-    return np.asarray(means_FK / np.where(root_K > 0, root_K, 1))
-
-
-def fixed_sequence(p_values: Sequence[float], alpha: float) -> int:
-    """How many hypotheses, tested in the order given until the first failure, are rejected; no correction is needed.
-
-    Maurer, Hothorn & Lehmacher (1995): every test at full alpha, and nothing behind a failure is claimed.
-    """
-    return next((position for position, p in enumerate(p_values) if not p <= alpha), len(p_values))
-
-
-def holm_over_sequences(sequences: Sequence[Sequence[float]], alpha: float) -> list[tuple[int, float]]:
-    """Fixed sequences side by side, Holm over them: for each, the number of rejections and the level it was tested at.
-
-    Every sequence starts with an equal share of alpha; one that is rejected to its end passes its share on (the graphical procedure
-    of Bretz et al. 2009). Holm at each position separately would not control the family-wise error over positions.
-    """
-    open_, levels = set(range(len(sequences))), [0.0] * len(sequences)
-    while open_:
-        level = alpha / len(open_)
-        for i in open_:
-            levels[i] = level
-        done = {i for i in open_ if fixed_sequence(sequences[i], level) == len(sequences[i])}
-        if not done:
-            break
-        open_ -= done
-    return [(fixed_sequence(p_values, level), level) for p_values, level in zip(sequences, levels, strict=True)]
-
-
 def wilcoxon_p(differences_S: Floats) -> float:
     """Two-sided Wilcoxon signed-rank p-value; zeros are ranked and then dropped (Pratt 1959). 1 where all differences are 0."""
     from scipy.stats import wilcoxon
 
-    differences = _rounded(differences_S)
+    differences = rounded(differences_S)
     return float(wilcoxon(differences, zero_method="pratt").pvalue) if np.any(differences) else 1.0
 
 
@@ -273,7 +189,7 @@ def sign_test_p(differences_S: Floats) -> float:
     """Two-sided sign test p-value; zeros are dropped. 1 where all differences are 0."""
     from scipy.stats import binomtest
 
-    nonzero = _rounded(differences_S)[_rounded(differences_S) != 0]
+    nonzero = rounded(differences_S)[rounded(differences_S) != 0]
     return float(binomtest(int((nonzero > 0).sum()), len(nonzero)).pvalue) if len(nonzero) else 1.0
 
 
@@ -281,7 +197,7 @@ def tost_p(differences_S: Floats, delta: float) -> float:
     """p-value of two one-sided paired t tests for equivalence within +-delta (Schuirmann 1987); NaN below two seeds."""
     from scipy.special import stdtr
 
-    differences = _rounded(differences_S)
+    differences = rounded(differences_S)
     n, estimate = len(differences), float(differences.mean())
     if n < 2:
         return math.nan

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.frames import Results, read_table
+from analysis.elsewhere import read_table
+from analysis.frames import Results
 from analysis.q1 import answer_q1
 from analysis.q2 import answer_q2
 from tests.planted import ALL_LABELS, BUDGETS, Mean, learning, planted, raised

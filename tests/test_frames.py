@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.curves import alc, curves, labels_to_target
-from analysis.frames import Arm, read_table
+from analysis.elsewhere import read_table
+from analysis.frames import Arm
 from tests.planted import planted
 from trainables.errors import RequestError
 

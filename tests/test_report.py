@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.elsewhere import read_table
 from analysis.findings import findings
-from analysis.frames import read_table
 from analysis.page import render
 from analysis.report import main
 from sweep.folder import StudyFolder

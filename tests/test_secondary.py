@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.elsewhere import read_table
 from analysis.findings import findings
-from analysis.frames import read_study, read_table
+from analysis.frames import read_study
 from analysis.secondary import along_the_curve, cells, cost, labels_to_reach, trends
 from sweep.folder import StudyFolder
 from sweep.plan import make_plan
@@ -163,7 +164,7 @@ class TestRobustness:
         }
 
     def test_stored_predictions_are_resampled_with_the_seeds(self, tmp_path: Path, corpus: Corpus) -> None:
-        """Entropy is right on 6 of 60 reviews more than its twin, the same ones in each of two seeds: +10 points, and an interval of reviews."""
+        """Entropy is right on 6 of 60 reviews more than its twin, the same ones in both seeds: +10 points, and an interval over reviews."""
         grid = {"seeds": 2, "acquisition": ["softmax_entropy", "entropy"], "dropout_rate": 0.25, "mc_passes": 3}
         study = Study.model_validate(TINY_STUDY | {"baseline": {"full_data": False}, "protocol": {"label_budgets": [10, 20]}, "grid": grid})
         folder, plan = StudyFolder(LocalStorage(tmp_path / "tiny")), make_plan(study, corpus)

@@ -24,10 +24,12 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import ttest_1samp
 
 from analysis.contrasts import effect, judged
-from analysis.frames import ARM, Results, read_table
+from analysis.elsewhere import read_table
+from analysis.frames import ARM, Results
+from analysis.multiplicity import fixed_sequence, holm
 from analysis.q1 import answer_q1
 from analysis.q2 import answer_q2
-from analysis.stats import fixed_sequence, holm, sign_flips
+from analysis.stats import sign_flips
 from sweep.analysis_plan import Q1Plan, Q2Plan
 from sweep.power import noninferiority_power
 from tests.planted import BUDGETS, Mean, learning, planted, raised

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr, stdtr
 from scipy.stats import permutation_test, rankdata
 
-from analysis import stats
+from analysis import multiplicity, stats
 from trainables.arrays import Floats
 
 DARWIN = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
@@ -128,10 +128,10 @@ def test_above_sixteen_seeds_a_draw_stands_for_all_assignments() -> None:
     for drawn in (first, other):
         assert drawn.p_greater() == pytest.approx(exact, abs=3 * math.sqrt(exact * (1 - exact) / 19_999))
     assert flips(np.ones(20)).p_greater() == pytest.approx(1 / 20_000, rel=1e-4)
-    first, again, other = (stats.step_down_max_t(floats([SEVENTEEN]).T, rng(seed))[0] for seed in (0, 0, 1))
+    first, again, other = (multiplicity.step_down_max_t(floats([SEVENTEEN]).T, rng(seed))[0] for seed in (0, 0, 1))
     assert first == again != other
     assert first == pytest.approx(2 * exact, abs=3 * math.sqrt(2 * exact * (1 - 2 * exact) / 9_999))
-    assert stats.step_down_max_t(np.arange(1.0, 31)[:, None], rng()) == [1 / 10_000]
+    assert multiplicity.step_down_max_t(np.arange(1.0, 31)[:, None], rng()) == [1 / 10_000]
 
 
 @pytest.mark.parametrize("differences", [[], [0.1, math.nan], [math.inf, 0.1], [[0.1, 0.2]]])
@@ -148,7 +148,11 @@ def test_differences_without_spread() -> None:
     assert (zero.p_value, zero.p_greater, zero.ci_low, zero.ci_high) == (1, 1, 0, 0)
     assert np.isnan([constant.dz, constant.p_t, one.sd, one.dz, one.p_t, zero.dz, zero.p_t]).all()
     nothing = np.zeros((6, 2))
-    assert (stats.wilcoxon_p(nothing[:, 0]), stats.sign_test_p(nothing[:, 0]), stats.step_down_max_t(nothing, rng())) == (1, 1, [1, 1])
+    assert (stats.wilcoxon_p(nothing[:, 0]), stats.sign_test_p(nothing[:, 0]), multiplicity.step_down_max_t(nothing, rng())) == (
+        1,
+        1,
+        [1, 1],
+    )
     assert [stats.tost_p(floats([0.25] * 6), delta) for delta in (0.3, 0.25)] == [0, 1]
     assert math.isnan(stats.tost_p(floats([0.25]), 0.3))
 
@@ -171,13 +175,13 @@ def test_corrections_published_and_by_hand() -> None:
 
     Benjamini & Hochberg: Bonferroni rejects three of 15 at .05, they four; the fourth, .0095 x 15 / 4 against Holm's .0095 x 12.
     """
-    assert stats.holm([0.607, 0.016, 0.019]) == pytest.approx([0.607, 0.048, 0.048])
-    stepped_down, discoveries = stats.holm(BH_1995), stats.benjamini_hochberg(BH_1995)
+    assert multiplicity.holm([0.607, 0.016, 0.019]) == pytest.approx([0.607, 0.048, 0.048])
+    stepped_down, discoveries = multiplicity.holm(BH_1995), multiplicity.benjamini_hochberg(BH_1995)
     assert sum(p * 15 <= 0.05 for p in BH_1995) == sum(p <= 0.05 for p in stepped_down) == 3
     assert sum(p <= 0.05 for p in discoveries) == 4
     assert (stepped_down[3], discoveries[3]) == (pytest.approx(0.114), pytest.approx(0.035625))
-    assert [r for r, _ in stats.holm_over_sequences([[p] for p in BH_1995], 0.05)] == [p <= 0.05 for p in stepped_down]
-    assert stats.holm([]) == stats.benjamini_hochberg([]) == []
+    assert [r for r, _ in multiplicity.holm_over_sequences([[p] for p in BH_1995], 0.05)] == [p <= 0.05 for p in stepped_down]
+    assert multiplicity.holm([]) == multiplicity.benjamini_hochberg([]) == []
 
 
 def test_remission_of_leukaemia() -> None:
@@ -220,16 +224,16 @@ def test_equivalence_of_contact_lens_solutions() -> None:
 @given(whole2)
 def test_one_contrast_and_copies_of_it_cost_nothing(differences: list[int]) -> None:
     d, p = floats(differences), flips(differences).p_two_sided()
-    assert stats.step_down_max_t(d[:, None], rng()) == [p]
-    assert stats.step_down_max_t(np.column_stack([d, 2 * d, -d, d / 8]), rng()) == [p] * 4
+    assert multiplicity.step_down_max_t(d[:, None], rng()) == [p]
+    assert multiplicity.step_down_max_t(np.column_stack([d, 2 * d, -d, d / 8]), rng()) == [p] * 4
 
 
 @quick
 @given(st.lists(st.tuples(*[st.integers(-9, 9)] * 3), min_size=2, max_size=7), st.permutations(range(3)))
 def test_adjusting_never_lowers_and_forgets_the_order_of_columns(rows: list[tuple[int, ...]], order: list[int]) -> None:
-    adjusted = stats.step_down_max_t(floats(rows), rng())
+    adjusted = multiplicity.step_down_max_t(floats(rows), rng())
     assert all(p >= flips(column).p_two_sided() for p, column in zip(adjusted, zip(*rows, strict=True), strict=True))
-    assert stats.step_down_max_t(floats(rows)[:, order], rng()) == [adjusted[k] for k in order]
+    assert multiplicity.step_down_max_t(floats(rows)[:, order], rng()) == [adjusted[k] for k in order]
 
 
 def test_step_down_max_t_by_hand() -> None:
@@ -238,24 +242,24 @@ def test_step_down_max_t_by_hand() -> None:
     First column: the larger of the two reaches 6 twice in 4. Second, alone in the second step: 4 twice in 4; in one step it would be three.
     Of (10, 10, -1), t = 1.73, and (1, 2, 9), t = 1.59, the first is surpassed once; the second never, but may not overtake it.
     """
-    assert stats.step_down_max_t(floats([[1, 2], [2, 3], [3, -1]]), rng()) == [0.5, 0.5]
+    assert multiplicity.step_down_max_t(floats([[1, 2], [2, 3], [3, -1]]), rng()) == [0.5, 0.5]
     assert [flips(d).p_two_sided() for d in ([1, 2, 3], [2, 3, -1])] == [0.25, 0.5]
-    assert stats.step_down_max_t(floats([[1, 10], [2, 10], [9, -1]]), rng()) == [0.5, 0.5]
+    assert multiplicity.step_down_max_t(floats([[1, 10], [2, 10], [9, -1]]), rng()) == [0.5, 0.5]
     assert [flips(d).p_two_sided() for d in ([1, 2, 9], [10, 10, -1])] == [0.25, 0.5]
 
 
 @pytest.mark.parametrize(("p_values", "rejected"), [([], 0), ([0.06, 0.001], 0), ([0.05], 1), ([0.01, 0.04, 0.2, 0.001], 2)])
 def test_a_fixed_sequence_stops_at_the_first_failure(p_values: list[float], rejected: int) -> None:
-    assert stats.fixed_sequence(p_values, 0.05) == rejected
-    assert stats.holm_over_sequences([p_values], 0.05) == [(rejected, 0.05)]
+    assert multiplicity.fixed_sequence(p_values, 0.05) == rejected
+    assert multiplicity.holm_over_sequences([p_values], 0.05) == [(rejected, 0.05)]
 
 
 def test_sequences_side_by_side_by_hand() -> None:
     """First, neither ends, so neither passes its share on; then the second does; then all, one after the other; then both at once."""
-    assert stats.holm_over_sequences([[0.001, 0.02, 0.03], [0.03, 0.2]], 0.05) == [(2, 0.025), (0, 0.025)]
-    assert stats.holm_over_sequences([[0.03, 0.2], [0.001, 0.02, 0.024]], 0.05) == [(1, 0.05), (3, 0.025)]
-    assert stats.holm_over_sequences([[0.01], [0.04], [0.02, 0.02]], 0.05) == [(1, 0.05 / 3), (1, 0.05), (2, 0.025)]
-    assert stats.holm_over_sequences([[0.01], [0.02]], 0.05) == [(1, 0.025), (1, 0.025)]
+    assert multiplicity.holm_over_sequences([[0.001, 0.02, 0.03], [0.03, 0.2]], 0.05) == [(2, 0.025), (0, 0.025)]
+    assert multiplicity.holm_over_sequences([[0.03, 0.2], [0.001, 0.02, 0.024]], 0.05) == [(1, 0.05), (3, 0.025)]
+    assert multiplicity.holm_over_sequences([[0.01], [0.04], [0.02, 0.02]], 0.05) == [(1, 0.05 / 3), (1, 0.05), (2, 0.025)]
+    assert multiplicity.holm_over_sequences([[0.01], [0.02]], 0.05) == [(1, 0.025), (1, 0.025)]
 
 
 @quick
@@ -263,7 +267,7 @@ def test_sequences_side_by_side_by_hand() -> None:
 def test_sequences_of_one_are_holms_procedure(p_values: list[float]) -> None:
     """Holm 1979: in ascending order, p against alpha / m, alpha / (m - 1), ... until the first that is above."""
     passed = [p <= 0.05 / (len(p_values) - i) for i, p in enumerate(sorted(p_values))]
-    rejected = sum(r for r, _ in stats.holm_over_sequences([[p] for p in p_values], 0.05))
+    rejected = sum(r for r, _ in multiplicity.holm_over_sequences([[p] for p in p_values], 0.05))
     assert rejected == [*passed, False].index(False)
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.stats import fixed_sequence, holm_over_sequences, paired_test, sign_flips, sign_test_p, step_down_max_t, wilcoxon_p
+from analysis.multiplicity import fixed_sequence, holm_over_sequences, step_down_max_t
+from analysis.stats import paired_test, sign_flips, sign_test_p, wilcoxon_p
 
 RNG = np.random.default_rng
 
