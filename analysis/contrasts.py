@@ -18,8 +18,8 @@ import pandas as pd
 from analysis.curves import Axis, Curves
 from analysis.frames import RANDOM, Arm, Results
 from analysis.multiplicity import holm
-from analysis.stats import paired_test, sign_flips
-from sweep.power import mde, seeds_for
+from analysis.stats import paired_test
+from sweep.power import mde_within_reach, seeds_for
 
 EQUIVALENCE_ALPHA = 0.05
 """Level of the two one-sided tests of equivalence: their interval is the 90% one."""
@@ -30,13 +30,16 @@ def pairs(treatment: pd.Series, control: pd.Series) -> pd.Series:
     return (treatment - control).dropna().sort_index()
 
 
+def cell_pairs(results: Results, curves: Curves, acquisition: str, control: str) -> list[tuple[Arm, Arm]]:
+    """The cells of an acquisition function that a contrast is averaged over, each with its baseline; cells without one are left out."""
+    both = [(arm, results.arm_of(Arm(control, arm.dropout_rate, None))) for arm in results.mc_arms(acquisition)]
+    return [(arm, baseline) for arm, baseline in both if baseline in curves.by_arm]
+
+
 def marginal(results: Results, curves: Curves, acquisition: str, control: str, axis: Axis = "log2") -> pd.Series:
     """ALC differences by seed, averaged within seed over the dropout rates and T of the study; seeds that lack a cell are left out."""
-    cells = []
-    for arm in results.mc_arms(acquisition):
-        baseline = results.arm_of(Arm(control, arm.dropout_rate, None))
-        if baseline in curves.by_arm:
-            cells.append(pairs(curves.alc(arm, axis), curves.alc(baseline, axis)))
+    both = cell_pairs(results, curves, acquisition, control)
+    cells = [pairs(curves.alc(arm, axis), curves.alc(baseline, axis)) for arm, baseline in both]
     return pd.concat(cells, axis=1).dropna().mean(axis=1) if cells else pd.Series(dtype=float)
 
 
@@ -65,8 +68,7 @@ def effect(
     if not len(differences):
         return row | dict.fromkeys((*names, "ci90_low", "ci90_high"))
     test = paired_test(differences.to_numpy(), alpha, rng)
-    flips = sign_flips(differences.to_numpy(), rng)
-    limits = {"ci90_low": flips.lower_limit(EQUIVALENCE_ALPHA), "ci90_high": flips.upper_limit(EQUIVALENCE_ALPHA)}
+    limits = {"ci90_low": test.flips.lower_limit(EQUIVALENCE_ALPHA), "ci90_high": test.flips.upper_limit(EQUIVALENCE_ALPHA)}
     return row | {name: finite(getattr(test, name)) for name in names} | {name: finite(value) for name, value in limits.items()}
 
 
@@ -78,19 +80,20 @@ def finite(value: float) -> float | None:
 def judged(rows: Sequence[dict[str, Any]], alpha: float, delta: float, adjusted: Sequence[float] | None = None) -> list[dict[str, Any]]:
     """The rows of one family with adjusted p, verdict, MDE and the seeds that delta would need; Holm unless `adjusted` is given.
 
-    A row without pairs takes no part in the family. MDE and seeds are for the smallest level of the family, alpha over its size.
+    A row without pairs takes no part in the family. MDE and seeds are for the smallest level of the family, alpha over its size; where
+    n is too small for any p at that level there is no MDE. An adjusted p is never below the raw one, though both may be drawn.
     """
     tested = [row for row in rows if row["n"]]
     corrected = iter(holm([row["p_value"] for row in tested]) if adjusted is None else adjusted)
     level = alpha / max(1, len(tested))
     done = []
     for row in rows:
-        p_adjusted = next(corrected) if row["n"] else None
+        p_adjusted = max(next(corrected), row["p_value"]) if row["n"] else None
         sd = row["sd"]
         numbers = {
             "p_adjusted": p_adjusted,
             "verdict": _verdict(row, p_adjusted, alpha, delta),
-            "mde80": None if sd is None else finite(mde(row["n"], level) * sd),
+            "mde80": finite(mde_within_reach(row["n"], level) * sd) if sd else None,
             "seeds_needed": seeds_for(delta / sd, level) if sd else None,
         }
         done.append(row | numbers)

@@ -55,7 +55,7 @@ class Curves:
 
     def of(self, arm: Arm) -> pd.DataFrame:
         """An arm's curves; empty where the study has no such arm."""
-        return self.by_arm.get(arm, pd.DataFrame(columns=list(self.budgets), dtype=float))
+        return self.by_arm[arm] if arm in self.by_arm else pd.DataFrame(columns=list(self.budgets), dtype=float)
 
     def alc(self, arm: Arm, axis: Axis = "log2") -> pd.Series:
         """The arm's ALC by seed; empty where there is no such arm or there are not two budgets."""

@@ -96,7 +96,7 @@ def draw_curve(axes: Axes, arm: dict[str, Any], *, seeds: bool) -> None:
     """One arm: mean, interval where there is one, and its seeds as thin lines."""
     style, rows = style_of(arm["acquisition"]), arm["budgets"]
     x = [row["budget"] for row in rows]
-    axes.plot(x, [row["estimate"] for row in rows], label=arm["arm"], linewidth=1.8, **style)
+    axes.plot(x, [row["estimate"] for row in rows], label=f"{arm['arm']} (n={rows[0]['n']})", linewidth=1.8, **style)
     bounded = [row for row in rows if row["ci_low"] is not None and row["ci_high"] is not None]
     if bounded:
         b = [row["budget"] for row in bounded]

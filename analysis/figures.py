@@ -60,11 +60,12 @@ def _q1_curves(found: dict[str, Any]) -> Sketch | None:
         axes.axvline(star, color="#0072B2", linestyle=":", linewidth=1.2, label=f"b* = {count(star)}")
         described.append(f"b* is marked at {count(star)} labels")
     label_axis(axes, [row["budget"] for row in arms[0]["budgets"]])
-    axes.set_ylabel("accuracy on the test reviews")
+    axes.set_ylabel(f"{found['q1']['metric'].replace('_', ', ')} prediction")
     axes.legend(fontsize=8)
     caption = (
-        f"Learning curves at p={arms[0]['dropout_rate']:g}: mean over seeds with 95% interval, thin lines are single seeds. "
-        f"The grey band is the full-data model \N{PLUS-MINUS SIGN} the margin of {points(found['q1']['margin'])} points."
+        f"Learning curves at p={arms[0]['dropout_rate']:g}: mean over n seeds with 95% interval (none below six seeds), "
+        f"thin lines are single seeds. The grey band is the full-data model "
+        f"\N{PLUS-MINUS SIGN} the margin of {points(found['q1']['margin'])} points."
     )
     return Sketch(figure, caption, "Learning curves: " + "; ".join(described) + ".")
 
@@ -90,7 +91,9 @@ def _all_curves(found: dict[str, Any]) -> Sketch | None:
     described = "; ".join(described_curve(arm) for arms in panels.values() for arm in arms)
     at = f" at T={passes}" if passes else ""
     return Sketch(
-        figure, f"All acquisition functions{at}: mean over seeds with 95% interval.", f"Learning curves of all arms: {described}."
+        figure,
+        f"All acquisition functions{at}: mean over seeds with 95% interval (none below six seeds).",
+        f"Learning curves of all arms: {described}.",
     )
 
 
@@ -123,7 +126,9 @@ def _q2_differences(found: dict[str, Any]) -> Sketch | None:
     axes.set_xlabel("difference in ALC, points of accuracy")
     figure.legend(loc="outside upper center", ncols=3, fontsize=8)
     level = 1 - found["q2"]["alpha"]
-    caption = f"Paired differences by seed: dots are seeds, the diamond is their mean with its {level:.0%} interval."
+    caption = (
+        f"Paired differences by seed: dots are seeds, the diamond is their mean with its {level:.0%} interval (none where n is too small)."
+    )
     return Sketch(figure, caption, "Paired differences. " + "; ".join(described) + ".")
 
 

@@ -11,7 +11,7 @@ from analysis.wording import number, points
 
 def heat_map(found: dict[str, Any]) -> Sketch | None:
     """Q2's first contrast in every cell of dropout rate x T."""
-    cells = found["trends"]["cells"]
+    cells = [cell for cell in found["trends"]["cells"] if cell["estimate"] is not None]
     if len(cells) < 2:
         return None
     rates, passes = sorted({c["dropout_rate"] for c in cells}), sorted({c["mc_passes"] for c in cells})

@@ -17,6 +17,7 @@ from analysis.q2 import answer_q2
 from analysis.robustness import robustness
 from analysis.secondary import along_the_curve, cells, cost, labels_to_reach, overlap, trends
 from analysis.stats import sign_flips
+from analysis.wording import count, seeds
 from sweep.plan_view import SYNTHETIC_LABEL
 from sweep.prospects import CONFIRMATORY_SEEDS, SMOKE_TEST_SEEDS
 from trainables.arrays import Floats
@@ -53,7 +54,7 @@ def findings(results: Results) -> dict[str, Any]:
         "synthetic": results.is_synthetic,
         "label": SYNTHETIC_LABEL if results.is_synthetic else None,
         "interim": results.is_interim,
-        "warnings": _warnings(results),
+        "warnings": _warnings(results, q1, q2),
         "plan": plan.model_dump(mode="json"),
         "plan_changes": plan_changes(results),
         "q1": q1,
@@ -72,46 +73,67 @@ def findings(results: Results) -> dict[str, Any]:
     }
 
 
-def _warnings(results: Results) -> list[str]:
+def _warnings(results: Results, q1: dict[str, Any], q2: dict[str, Any]) -> list[str]:
     """What a reader has to know before any number."""
     found = []
-    seeds = len(results.seeds)
     if results.is_interim:
-        found.append(
-            f"Interim: {len(results.gaps):,} of {results.planned:,} trajectories are not there. Only complete pairs are used. "
-            "Looking repeatedly and stopping when something is significant is not covered by the error rates printed here."
-        )
-    if seeds <= SMOKE_TEST_SEEDS:
-        found.append(
-            f"{seeds} seed{'s' * (seeds != 1)}: a smoke test, not a study; a confirmatory study starts at {CONFIRMATORY_SEEDS} seeds."
-        )
-    return found
+        first, last = "Incomplete", ""
+        if results.folder is not None:
+            first = "Interim"
+            last = " Looking repeatedly and stopping when something is significant is not covered by the error rates printed here."
+        gaps = f"{len(results.gaps):,} of {results.planned:,} trajectories are not there"
+        found.append(f"{first}: {gaps}. Only complete pairs are used.{last}")
+    absent = sorted({gap.arm for gap in results.gaps} - set(results.rounds["arm"]))
+    if absent:
+        found.append(f"No trajectory is finished of {', '.join(absent)}; nothing is averaged over what is not there.")
+    pairs = [answer["n"] for answer in (q1, q2["contrasts"][0]) if answer["n"]]
+    fewest = min([*pairs, len(results.seeds)])
+    if fewest <= SMOKE_TEST_SEEDS:
+        found.append(f"{seeds(fewest)} in a pair: a smoke test, not a study; a confirmatory study starts at {CONFIRMATORY_SEEDS} seeds.")
+    twinless = [cell for cell in q2["cells"] if cell not in q2["contrasts"][0]["cells"]]
+    if twinless and q2["contrasts"][0]["n"]:
+        found.append(f"Q2 is not averaged over {', '.join(twinless)}: there is no {q2['deterministic']} at that dropout rate.")
+    return found + _uncommon_budgets(results)
+
+
+def _uncommon_budgets(results: Results) -> list[str]:
+    """Label budgets that are left out of every curve because an arm lacks them."""
+    common = curves(results, "accuracy_deterministic").budgets
+    learners = results.rounds[results.rounds["acquisition"] != FULL_DATA]
+    everywhere = {int(budget) for budget in learners["num_labelled"].unique()}
+    left_out = sorted(everywhere - set(common))
+    if not left_out:
+        return []
+    lacking = [arm for arm, own in learners.groupby("arm")["num_labelled"] if not everywhere <= set(own)]
+    named = ", ".join(count(budget) for budget in left_out)
+    return [f"Label budgets that not every arm has are left out of all curves: {named}; lacking in {', '.join(map(str, lacking))}."]
 
 
 def _learning_curves(results: Results, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Per arm and label budget: seeds, mean and 95% interval of the deterministic accuracy, and the mean MC accuracy where measured."""
+    """Per arm and label budget: seeds, mean and 95% interval of Q1's metric, and the mean MC accuracy where measured."""
     mc = curves(results, "accuracy_mc")
     rows = []
-    for arm, table in curves(results, "accuracy_deterministic").by_arm.items():
+    for arm, table in curves(results, results.plan.q1.metric).by_arm.items():
         mc_table = mc.of(arm)
         budgets = []
         for budget in table.columns:
-            seeds = {str(seed): float(value) for seed, value in table[budget].items()}
+            by_seed = {str(seed): float(value) for seed, value in table[budget].items()}
             mc_mean = float(mc_table[budget].mean()) if budget in mc_table else None
-            budgets.append({"budget": int(budget)} | _interval(table[budget].to_numpy(), rng) | {"accuracy_mc": mc_mean, "seeds": seeds})
+            budgets.append({"budget": int(budget)} | _interval(table[budget].to_numpy(), rng) | {"accuracy_mc": mc_mean, "seeds": by_seed})
         names = {"arm": str(arm)} | arm._asdict()
         rows.append(names | {"budgets": budgets})
-    return rows
+    return [row for row in rows if row["budgets"]]
 
 
 def _full_data(results: Results, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """The full-data model at each dropout rate."""
-    rows = results.rounds[results.rounds["acquisition"] == FULL_DATA]
+    """The full-data model at each dropout rate, by Q1's metric."""
+    measured = curves(results, results.plan.q1.metric).full_data
     return [
-        {"dropout_rate": float(str(rate)), "labels": int(own["num_labelled"].max())}
-        | _interval(own["accuracy_deterministic"].to_numpy(dtype=float), rng)
-        | {"seeds": {str(seed): float(value) for seed, value in zip(own["seed"], own["accuracy_deterministic"], strict=True)}}
-        for rate, own in rows.groupby("dropout_rate")
+        {"dropout_rate": rate, "labels": results.all_labels}
+        | _interval(own.to_numpy(), rng)
+        | {"seeds": {str(seed): float(value) for seed, value in own.items()}}
+        for rate, own in measured.items()
+        if len(own)
     ]
 
 

@@ -86,6 +86,8 @@ class Results:
     """All seeds that are planned or there."""
     cell_arms: Mapping[Arm, Arm]
     """The grid's points and the arms that stand for them, where the planner merged cells."""
+    plan_file: str | None = None
+    """Where the plan was taken from instead; None if it is the study's own."""
     corpus: Mapping[str, Any] | None = None
     folder: StudyFolder | None = None
 
@@ -255,6 +257,11 @@ def check_rounds(rounds: pd.DataFrame, place: str) -> None:
             f"{place}: {row['arm']}, seed {row['seed']}, has two results for {row['num_labelled']:,} labels; a seed counts once in an arm: "
             "remove one, or give it a seed of its own"
         )
+    full = rounds[rounds["acquisition"] == FULL_DATA]
+    several = full[full.duplicated(["arm", "seed"])]
+    if len(several):
+        row = several.iloc[0]
+        raise RequestError(f"{place}: {row['arm']}, seed {row['seed']}, has several rows; the full-data model has one, at all labels")
     for name in ("accuracy_deterministic", "accuracy_mc"):
         values = rounds[name].astype(float)
         wrong = rounds[~values.between(0, 1) & (values.notna() | (name == "accuracy_deterministic"))]

@@ -34,7 +34,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
 
 VERDICTS = {
     "YES": ("yes", "Yes"),
-    "YES_WITHOUT_ACTIVE_LEARNING": ("partly", "Fewer labels suffice, without active learning"),
+    "YES_WITHOUT_ACTIVE_LEARNING": ("partly", "Fewer labels suffice, not shown to be due to active learning"),
     "NO": ("no", "No"),
     "BETTER": ("yes", "Better"),
     "WORSE": ("no", "Worse"),

@@ -37,7 +37,9 @@ def provenance(results: Results) -> dict[str, Any]:
         "launches": [_launch(record) for record in results.folder.launches()] if results.folder else [],
         "analysis_versions": {"python": platform.python_version()} | {name: version_of(name) for name in PACKAGES},
         "core_hours": hours,
-        "command": f"python -m analysis.report {shlex.quote(results.place)}",
+        "command": shlex.join(
+            ["python", "-m", "analysis.report", results.place, *(["--plan", results.plan_file] if results.plan_file else [])]
+        ),
     }
 
 
@@ -66,15 +68,17 @@ def _launch(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def plan_changes(results: Results) -> list[str]:
     """How the analysis plan of this report differs from the one declared at the first launch; empty if it does not."""
+    source = f"The plan of {results.plan_file} was used: " if results.plan_file else ""
     if results.folder is None:
-        return ["this table came without an analysis plan: the plan used here was not declared before the results were there"]
+        return [f"{source}a table comes without a declared plan, so nothing shows that this one was chosen before the results were seen."]
     launches = results.folder.launches()
     declared = launches[0].get("study", {}).get("analysis") if launches else None
     if declared is None:
-        return ["no analysis plan was declared at the first launch"]
+        return [f"{source}no analysis plan was declared at the first launch."]
     used = results.plan.model_dump(mode="json")
     return [
-        f"analysis.{question}.{key}: {json.dumps(declared.get(question, {}).get(key))} at the first launch, {json.dumps(value)} here"
+        f"{source}analysis.{question}.{key} = {json.dumps(declared.get(question, {}).get(key))} at the first launch, "
+        f"{json.dumps(value)} here"
         for question, section in used.items()
         for key, value in section.items()
         if declared.get(question, {}).get(key) != value

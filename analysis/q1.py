@@ -24,7 +24,7 @@ from analysis.multiplicity import fixed_sequence, holm, holm_over_sequences
 from analysis.q1_wording import sentence, would_change
 from analysis.stats import sign_flips
 from sweep.analysis_plan import Q1Plan
-from sweep.power import mde
+from sweep.power import mde_within_reach
 
 
 def answer_q1(results: Results, plan: Q1Plan, rng: np.random.Generator) -> dict[str, Any]:
@@ -161,10 +161,15 @@ def _assay_sensitivity(random_SB: pd.DataFrame, plan: Q1Plan, rng: np.random.Gen
         "estimate": float(differences.mean()),
         "upper": finite(flip.upper_limit(plan.alpha)),
         "p_value": flip.p_less(-plan.margin),
-        "random_reaches": [
-            int(b) for b in random_SB.columns if sign_flips(random_SB[b].to_numpy(), rng).p_greater(-plan.margin) <= plan.alpha
-        ],
+        "random_reaches": _reached(random_SB, plan, rng),
     }
+
+
+def _reached(differences_SB: pd.DataFrame, plan: Q1Plan, rng: np.random.Generator) -> list[int]:
+    """The budgets, from the largest down to the first failure, at which a fixed sequence shows non-inferiority."""
+    budgets = sorted((int(budget) for budget in differences_SB.columns), reverse=True)
+    p_values = [sign_flips(differences_SB[budget].to_numpy(), rng).p_greater(-plan.margin) for budget in budgets]
+    return budgets[: fixed_sequence(p_values, plan.alpha)]
 
 
 def _beats_random(evidence: _Evidence, plan: Q1Plan, rng: np.random.Generator) -> dict[str, Any] | None:
@@ -189,21 +194,25 @@ def _beats_random(evidence: _Evidence, plan: Q1Plan, rng: np.random.Generator) -
                 "p_value": flip.p_greater(),
                 "p_adjusted": p_adjusted,
                 "better": p_adjusted <= plan.alpha,
-                "mde80": None if sd is None else finite(mde(len(differences_SB), level, two_sided=False) * sd),
+                "mde80": finite(mde_within_reach(len(differences_SB), level, two_sided=False) * sd) if sd else None,
             }
         )
     return {"better_at": [row["budget"] for row in rows if row["better"]], "rows": rows}
 
 
 def _closure(arm_SB: pd.DataFrame, all_labels: int | None, plan: Q1Plan, rng: np.random.Generator) -> dict[str, Any] | None:
-    """Gate 3: with all labels acquired, arm and full-data model must agree around 0. None: the ladder does not reach all labels."""
+    """Gate 3: with all labels acquired, arm and full-data model must agree around 0. None: the ladder does not reach all labels.
+
+    It holds if the interval lies within the margin, fails if 0 lies outside of it, and is not shown (None) where neither is so.
+    """
     if all_labels not in arm_SB.columns:
         return None
     differences = arm_SB[all_labels].to_numpy()
     flip = sign_flips(differences, rng)
     low, high = flip.lower_limit(plan.alpha), flip.upper_limit(plan.alpha)
-    holds = low <= 0 <= high or (-plan.margin < low and high < plan.margin)
-    return {"holds": bool(holds), "n": len(differences), "estimate": float(differences.mean()), "lower": finite(low), "upper": finite(high)}
+    within, without = -plan.margin < low and high < plan.margin, not low <= 0 <= high
+    holds = True if within else False if without else None
+    return {"holds": holds, "n": len(differences), "estimate": float(differences.mean()), "lower": finite(low), "upper": finite(high)}
 
 
 def _verdict(found: dict[str, Any]) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.contrasts import effect, judged, marginal, pairs, within
+from analysis.contrasts import cell_pairs, effect, judged, marginal, pairs, within
 from analysis.curves import alc, curves
 from analysis.frames import RANDOM, Arm, Results
-from analysis.wording import points
+from analysis.wording import points, seeds
 from sweep.analysis_plan import Q2Plan
 
 MODES = ("deterministic", "mc")
@@ -36,7 +36,11 @@ def answer_q2(results: Results, plan: Q2Plan, rng: np.random.Generator) -> dict[
         "cells": [str(arm) for arm in results.mc_arms(plan.mc)],
     }
     names = [(plan.mc, plan.deterministic), (plan.mc, RANDOM)]
-    rows = [effect(a, b, marginal(results, measured, a, b), results.seeds, plan.alpha, rng) for a, b in names]
+    rows = [
+        {"cells": [str(arm) for arm, _ in cell_pairs(results, measured, a, b)]}
+        | effect(a, b, marginal(results, measured, a, b), results.seeds, plan.alpha, rng)
+        for a, b in names
+    ]
     found["contrasts"] = judged(rows, plan.alpha, plan.delta)
     others = [name for name in dict.fromkeys(arm.acquisition for arm in results.arms if arm.models_uncertainty) if name != plan.mc]
     pairings = [(name, rival) for name in others for rival in (plan.deterministic, RANDOM)]
@@ -93,13 +97,13 @@ def _would_change(found: dict[str, Any], row: dict[str, Any]) -> str:
         return "Add what is missing, and launch again."
     if row["verdict"] == "EQUIVALENT":
         least = max(abs(row["ci90_low"]), abs(row["ci90_high"]))
-        return f"With a delta of {points(least)} points or less, equivalence would not be shown."
+        return f"With a delta of {points(least, digits=3)} points or less, equivalence would not be shown."
     if row["verdict"] == "INCONCLUSIVE":
-        seeds = f"{row['seeds_needed']:,} seeds" if row["seeds_needed"] else "a number of seeds that cannot be told from these differences"
-        return (
-            f"With {row['n']} seeds, differences of {points(row['mde80'])} points or more are found with 80% power; for "
-            f"{points(found['delta'])} points it would take {seeds}, if the spread stays as it is."
-        )
+        needed = f"{seeds(row['seeds_needed'])}" if row["seeds_needed"] else "a number of seeds that cannot be told from these differences"
+        could = f"differences of {points(row['mde80'])} points or more are found with 80% power"
+        if row["mde80"] is None:
+            could = "no difference can be shown, however large, because no p can be small enough"
+        return f"With {seeds(row['n'])}, {could}; for {points(found['delta'])} points it would take {needed}, if the spread stays as it is."
     kept = _kept_without_one(row)
     return (
         f"Leaving out any one seed, the mean difference keeps its sign in {kept} of {row['n']} cases; "
@@ -136,9 +140,10 @@ def two_by_two(results: Results, plan: Q2Plan, rng: np.random.Generator) -> list
 
 def _over_cells(results: Results, by_arm: dict[Arm, pd.DataFrame], name: str, plan: Q2Plan, budgets: list[int]) -> pd.Series:
     """One acquisition's metric by seed, averaged over the cells of Q2; the twin is taken at each cell's dropout rate."""
-    arms = [arm if name == plan.mc else results.arm_of(Arm(name, arm.dropout_rate, None)) for arm in results.mc_arms(plan.mc)]
+    twins = [(arm, results.arm_of(Arm(plan.deterministic, arm.dropout_rate, None))) for arm in results.mc_arms(plan.mc)]
+    arms = [arm if name == plan.mc else twin for arm, twin in twins if twin in by_arm]
     tables = [by_arm[arm][budgets] for arm in arms if arm in by_arm]
-    if not budgets or not tables or len(tables) < len(arms):
+    if not budgets or not tables:
         return pd.Series(dtype=float)
     columns = [alc(table) if len(budgets) > 1 else table[budgets[0]] for table in tables]
     return pd.concat(columns, axis=1).dropna().mean(axis=1)

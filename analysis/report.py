@@ -83,7 +83,7 @@ def _read(options: argparse.Namespace) -> "tuple[Results, Storage]":
     except ValueError as error:
         raise RequestError(f"{options.results}: {error}; give a study's folder or a table, as a path or URI") from error
     if options.plan:
-        results = replace(results, plan=load_analysis_plan(Path(options.plan), results.plan))
+        results = replace(results, plan=load_analysis_plan(Path(options.plan), results.plan), plan_file=options.plan)
     return results, out
 
 

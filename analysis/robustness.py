@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.contrasts import effect, judged, marginal
+from analysis.contrasts import EQUIVALENCE_ALPHA, effect, judged, marginal, within
 from analysis.curves import curves
 from analysis.frames import RANDOM, Arm, Results
 from analysis.multiplicity import holm
@@ -17,8 +17,10 @@ from analysis.q1 import confirmatory
 from analysis.stats import pigeonhole_bootstrap, sign_test_p, tost_p, wilcoxon_p
 from analysis.wording import count, p_text, points
 from sweep.analysis_plan import Metric, Q1Plan, Q2Plan
+from sweep.power import smallest_p
 
 OTHER_MARGINS = (0.0025, 0.01)
+LEFT_OUT = "one seed left out, each in turn"
 
 
 def robustness(results: Results, q1: dict[str, Any], q2: dict[str, Any], rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -48,12 +50,14 @@ def _q1_rows(results: Results, plan: Q1Plan, q1: dict[str, Any], rng: np.random.
     other = _other(plan.metric)
     yield _q1_row(f"metric {other}", q1, confirmatory(results, plan.model_copy(update={"metric": other}), curves(results, other), rng))
     seeds = [int(seed) for seed in q1["ladder"][0]["differences"]]
-    if len(seeds) > 2:
+    if smallest_p(len(seeds) - 1, two_sided=False) > plan.alpha:
+        yield _row("Q1", LEFT_OUT, "not computed: with one seed less no test can reach the level", None)
+    else:
         answers = [confirmatory(results, plan, measured.without(seed), rng) for seed in seeds]
         stars = sorted({answer["b_star"] or 0 for answer in answers})
         kept = sum(answer["verdict"] == q1["verdict"] for answer in answers)
         named = ", ".join(count(star) if star else "none" for star in stars)
-        yield _row("Q1", "one seed left out, each in turn", f"same verdict in {kept} of {len(seeds)}; b*: {named}", kept == len(seeds))
+        yield _row("Q1", LEFT_OUT, f"same verdict in {kept} of {len(seeds)}; b*: {named}", kept == len(seeds))
 
 
 def _q1_row(analysis: str, q1: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -72,23 +76,24 @@ def _q2_tests(q2: dict[str, Any]) -> Iterator[dict[str, Any]]:
     tested = [row for row in q2["contrasts"] if row["n"]]
     values = [np.array(list(row["differences"].values())) for row in tested]
     tests = {
-        "paired t test": [1.0 if row["p_t"] is None else row["p_t"] for row in tested],
+        "paired t test": [row["p_t"] for row in tested],
         "Wilcoxon signed-rank test (zeros: Pratt)": [wilcoxon_p(differences) for differences in values],
         "sign test (zeros dropped)": [sign_test_p(differences) for differences in values],
     }
     primary = q2["contrasts"][0]
     direction = {True: "BETTER", False: "WORSE"}[primary["estimate"] > 0]
     for name, p_values in tests.items():
+        if None in p_values:
+            yield _row("Q2", name, "not computed: the differences of all seeds are equal, or there is one seed", None)
+            continue
         adjusted = holm(p_values)[0]
         significant = adjusted <= q2["alpha"]
         outcome = f"adjusted p {p_text(adjusted)}: {'significant' if significant else 'not significant'}"
         yield _row("Q2", name, outcome, significant == (primary["verdict"] == direction))
-    inside = tost_p(values[0], q2["delta"]) <= 0.05
-    outcome = (
-        f"p {p_text(tost_p(values[0], q2['delta']))}: {'within' if inside else 'not shown to be within'} +-{points(q2['delta'])} points"
-    )
-    within_flips = primary["ci90_low"] is not None and -q2["delta"] < primary["ci90_low"] and primary["ci90_high"] < q2["delta"]
-    yield _row("Q2", "equivalence by two one-sided t tests (TOST)", outcome, inside == within_flips)
+    p_value = tost_p(values[0], q2["delta"])
+    inside = p_value <= EQUIVALENCE_ALPHA
+    outcome = f"p {p_text(p_value)}: {'within' if inside else 'not shown to be within'} \N{PLUS-MINUS SIGN}{points(q2['delta'])} points"
+    yield _row("Q2", "equivalence by two one-sided t tests (TOST)", outcome, inside == within(primary, q2["delta"]))
 
 
 def _q2_rows(results: Results, plan: Q2Plan, q2: dict[str, Any], rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -105,12 +110,15 @@ def _q2_rows(results: Results, plan: Q2Plan, q2: dict[str, Any], rng: np.random.
     other = curves(results, _other(plan.metric))
     yield _q2_row(f"metric {_other(plan.metric)}", q2, rows([marginal(results, other, a, b) for a, b in names]))
     seeds = list(main[0].index)
-    if len(seeds) > 2:
+    contrasts = sum(row["n"] > 0 for row in q2["contrasts"])
+    if smallest_p(len(seeds) - 1, two_sided=True) > plan.alpha / contrasts:
+        yield _row("Q2", LEFT_OUT, "not computed: with one seed less no test can reach the level", None)
+    else:
         answers = [rows([d.drop(seed, errors="ignore") for d in main]) for seed in seeds]
         kept = sum(answer["verdict"] == q2["verdict"] for answer in answers)
         low, high = min(answer["estimate"] for answer in answers), max(answer["estimate"] for answer in answers)
         outcome = f"same verdict in {kept} of {len(seeds)}; estimate from {points(low, sign=True)} to {points(high, sign=True)} points"
-        yield _row("Q2", "one seed left out, each in turn", outcome, kept == len(seeds))
+        yield _row("Q2", LEFT_OUT, outcome, kept == len(seeds))
 
 
 def _q2_row(analysis: str, q2: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +135,7 @@ def _reviews_too(results: Results, plan: Q2Plan, q2: dict[str, Any], rng: np.ran
     budgets = curves(results, "accuracy_mc").budgets
     values_SR = _review_differences(results, plan, budgets[-1]) if budgets else None
     if values_SR is None:
-        return _row("Q2", analysis, "not computed: test predictions were not stored", None)
+        return _row("Q2", analysis, "not computed: no seed has stored predictions of both arms, with test labels", None)
     low, high = pigeonhole_bootstrap(values_SR, plan.alpha, rng)
     sign = "BETTER" if low > 0 else "WORSE" if high < 0 else "neither"
     outcome = (

@@ -136,10 +136,10 @@ class PairedTest:
     """estimate / sd (Cohen 1988); NaN where sd is 0 or unknown."""
     p_value: float
     """Two-sided, sign-flip."""
-    p_greater: float
-    """One-sided, sign-flip: against a mean of at most 0."""
     p_t: float
     """Two-sided, paired t; NaN where sd is 0 or unknown."""
+    flips: SignFlips
+    """What p and limits were read from; for limits at other levels."""
 
 
 def paired_test(differences_S: Floats, alpha: float, rng: np.random.Generator) -> PairedTest:
@@ -159,8 +159,8 @@ def paired_test(differences_S: Floats, alpha: float, rng: np.random.Generator) -
         t_high=t_high,
         dz=estimate / sd if sd > 0 else math.nan,
         p_value=flips.p_two_sided(),
-        p_greater=flips.p_greater(),
         p_t=p_t,
+        flips=flips,
     )
 
 

@@ -19,11 +19,16 @@ def count(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
+def seeds(value: int) -> str:
+    """A number of seeds."""
+    return f"{value:,} seed{'' if value == 1 else 's'}"
+
+
 def p_text(value: float | None) -> str:
-    """A p-value to two significant digits; exact small ones in full."""
+    """A p-value to three significant digits below .1, so that none looks like the level it is compared with."""
     if value is None:
         return "\N{EN DASH}"
-    return f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+    return f"{value:.3g}" if value < 0.1 else f"{value:.2f}"
 
 
 def number(value: float | None, digits: int = 2) -> str:

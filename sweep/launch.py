@@ -1,6 +1,7 @@
 """The command ``python -m sweep.launch``: plan a study, then show the plan, or run what remains of it and report.
 
-Exit codes: 0 all well; 1 some trajectories failed; 2 the request was wrong and nothing was written; 130 interrupted.
+Exit codes: 0 all well; 1 some trajectories failed, or the report could not be
+written; 2 the request was wrong and nothing was written; 130 interrupted.
 """
 
 import argparse

@@ -93,7 +93,7 @@ def _print_prospects(view: Mapping[str, Any], console: Console) -> None:
         f"power where there is no difference, by the seeds' SD in points: {powers}",
         highlight=False,
     )
-    effect = "no effect" if q2["mde80_in_sds"] is None else f"an effect of {q2['mde80_in_sds']:.2f} SDs or more"
+    effect = f"an effect of {q2['mde80_in_sds']:.2f} SDs or more" if q2["mde80_in_sds"] else "no effect, however large,"
     console.print(
         f"Q2: smallest p {q2['smallest_p']:.2g} (two-sided alpha {q2['alpha']:g}, Holm over {q2['contrasts']}); "
         f"{effect} would be found with 80% power",

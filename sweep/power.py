@@ -23,6 +23,13 @@ def smallest_p(num_seeds: int, *, two_sided: bool) -> float:
     return min(1.0, (2.0 if two_sided else 1.0) * 2.0**-num_seeds)
 
 
+def mde_within_reach(num_seeds: int, alpha: float, *, two_sided: bool = True) -> float:
+    """`mde`, or inf where the floor forbids any rejection at that level: then no effect is found, however large."""
+    if smallest_p(num_seeds, two_sided=two_sided) > alpha:
+        return math.inf
+    return mde(num_seeds, alpha, two_sided=two_sided)
+
+
 def mde(num_seeds: int, alpha: float, *, two_sided: bool = True) -> float:
     """Smallest mean difference, in SDs of the paired differences, that a paired t test finds with 80% power; inf below two seeds.
 

@@ -3,16 +3,17 @@
 Everything here follows from the study file alone. A warning names what makes a verdict impossible and what would mend it.
 """
 
+import math
 from typing import Any
 
-from sweep.power import mde, noninferiority_power, smallest_p
+from sweep.power import mde_within_reach, noninferiority_power, smallest_p
 from sweep.study import Study
 
 SEED_SDS = (0.005, 0.01)
 """Spreads of the per-seed difference that Q1's power is shown for: half a point and one point of accuracy."""
 
 SMOKE_TEST_SEEDS = 5
-"""Up to this many seeds a study is a smoke test: no verdict can come of it."""
+"""Up to this many seeds a study is a smoke test: no difference can be shown, however large."""
 
 CONFIRMATORY_SEEDS = 10
 """The number that a confirmatory study should start from."""
@@ -38,7 +39,7 @@ def prospects(study: Study) -> dict[str, Any]:
             "alpha": q2.alpha,
             "contrasts": contrasts,
             "smallest_p": smallest_p(seeds, two_sided=True),
-            "mde80_in_sds": mde(seeds, q2.alpha / contrasts) if seeds > 1 else None,
+            "mde80_in_sds": None if math.isinf(found := mde_within_reach(seeds, q2.alpha / contrasts)) else found,
         },
         "warnings": [*_q1_warnings(study, seeds, len(ladder)), *_q2_warnings(study, seeds), *_seed_warnings(seeds)],
     }
@@ -70,7 +71,7 @@ def _q1_warnings(study: Study, seeds: int, steps: int) -> list[str]:
         )
     elif steps and floor > q1.alpha / steps:
         found.append(
-            f"Q1 can hardly be YES: with {_seeds(seeds)} no p can fall below {floor:.3g}, but 'better than random' over {steps} budgets "
+            f"Q1 can never be YES: with {_seeds(seeds)} no p can fall below {floor:.3g}, but 'better than random' over {steps} budgets "
             f"needs {q1.alpha / steps:.3g} for the smallest; more seeds or fewer budgets"
         )
     return found

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import yaml
 
+from analysis.elsewhere import read_table
+from analysis.frames import Results
 from trainables.corpus import Corpus, encode
 from trainables.sources.synthetic import SyntheticSource
 from trainables.spec import TrajectorySpec
@@ -107,6 +110,21 @@ def study_file(tmp_path: Path) -> StudyWriter:
         return path
 
     return write
+
+
+RoundsReader = Callable[[pd.DataFrame], Results]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> RoundsReader:
+    """Reads a table of rounds through the public door."""
+
+    def read(table: pd.DataFrame) -> Results:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.parquet"
+        table.to_parquet(path)
+        return read_table(path)
+
+    return read
 
 
 @pytest.fixture

@@ -51,16 +51,26 @@ def test_a_table_of_five_columns_is_enough(tmp_path: Path) -> None:
         (lambda t: t.rename(columns={"num_labelled": "num_labeled"}), "lacks the columns num_labelled"),
         (lambda t: t.iloc[:0], "has no rows"),
         (lambda t: pd.concat([t, t.iloc[[3]]]), "has two results for 400 labels; a seed counts once in an arm"),
-        (lambda t: t.assign(accuracy_deterministic=t["accuracy_deterministic"] * 100), "is no fraction in [0, 1]"),
+        (
+            lambda t: t.assign(accuracy_deterministic=t["accuracy_deterministic"] * 100),
+            "must be a fraction in [0, 1] (percent: divide by 100)",
+        ),
         (
             lambda t: t.assign(accuracy_deterministic=t["accuracy_deterministic"].astype(object).where(t.index != 4, "good")),
             "in row 6 is 'good'",
         ),
         (
             lambda t: t.assign(accuracy_deterministic=t["accuracy_deterministic"].where(t.index != 4)),
-            "in row 6 is empty, and must be a number",
+            "in row 6 is empty, and must be a fraction",
         ),
         (lambda t: t.assign(seed=t["seed"] + 0.5), "seed in row 2 is 0.5, and must be a whole number"),
+        (lambda t: t.assign(num_labelled=0), "num_labelled in row 2 is 0, and must be a whole number, 1 or more"),
+        (lambda t: t.assign(dropout_rate=1.5), "dropout_rate in row 2 is 1.5, and must be in [0, 1)"),
+        (lambda t: t.assign(nll_mc=np.inf), "nll_mc in row 2 is inf, and must be a finite number"),
+        (lambda t: t.assign(train_seconds="long"), "train_seconds in row 2 is 'long'"),
+        (lambda t: t.assign(acquisition=t["acquisition"].where(t.index != 4)), "acquisition in row 6 is empty"),
+        (lambda t: pd.concat([t, t.iloc[[0]].assign(num_labelled=9)]), "has several rows; the full-data model has one"),
+        (lambda t: t.assign(num_labelled=t["num_labelled"] + t.index), "no seed of any arm has all label budgets of its arm"),
         (
             lambda t: t.assign(initial_set_hash=[f"{i % 2}" for i in range(len(t))]),
             "the arms of seed 0 are not paired: they differ in initial_set",
@@ -132,3 +142,22 @@ def test_labels_to_target() -> None:
     curve = np.array([0.6, 0.8, 0.75, 0.9])
     assert labels_to_target(curve, (10, 20, 40, 80), 0.8) == 20
     assert labels_to_target(curve, (10, 20, 40, 80), 0.91) is None
+
+
+def test_its_own_rounds_can_be_read_again(tmp_path: Path) -> None:
+    planted(seeds=2).to_parquet(tmp_path / "t.parquet")
+    first = read_table(tmp_path / "t.parquet")
+    first.rounds.to_parquet(tmp_path / "again.parquet")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "again.parquet").rounds, first.rounds, check_like=True)
+
+
+def test_a_t_where_it_means_nothing_is_no_arm_of_its_own(tmp_path: Path) -> None:
+    planted(seeds=2).assign(mc_passes=10).to_csv(tmp_path / "t.csv", index=False)
+    assert Arm("random", 0.25, None) in read_table(tmp_path / "t.csv").arms
+
+
+def test_other_peoples_acquisition_functions_answer_q1(tmp_path: Path) -> None:
+    planted(acquisitions=("random", "coreset")).to_csv(tmp_path / "t.csv", index=False)
+    results = read_table(tmp_path / "t.csv")
+    assert results.plan.q1.arm is not None
+    assert results.arm_of(results.plan.q1.arm) == Arm("coreset", 0.25, 10)

@@ -65,7 +65,7 @@ class TestThePage:
         row = report["q2"]["contrasts"][0]
         assert printed["q2.contrasts.0.estimate"] == f"{row['estimate'] * 100:+.2f}"
         assert printed["q2.contrasts.0.ci_low"] == f"{row['ci_low'] * 100:+.2f}"
-        assert printed["q2.contrasts.0.p_value"] == "0.002"
+        assert printed["q2.contrasts.0.p_value"] == "0.00195"
         assert row["p_value"] == 2 / 1024
         bottom = report["q1"]["ladder"][-1]
         assert printed[f"q1.ladder.{len(report['q1']['ladder']) - 1}.estimate"] == f"\N{MINUS SIGN}{abs(bottom['estimate']) * 100:.2f}"

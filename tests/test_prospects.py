@@ -40,7 +40,7 @@ def test_ten_seeds_by_hand() -> None:
         ({"grid": {"seeds": 6}}, "Q2 can never be BETTER or WORSE: with 6 seeds no two-sided p can fall below 0.0312, and 0.025 is needed"),
         (
             {"grid": {"seeds": 7}},
-            "Q1 can hardly be YES: with 7 seeds no p can fall below 0.00781, but 'better than random' over 4 budgets needs",
+            "Q1 can never be YES: with 7 seeds no p can fall below 0.00781, but 'better than random' over 4 budgets needs",
         ),
         ({"baseline": {"full_data": False}}, "Q1 cannot be answered without the full-data model; set baseline.full_data: true"),
         ({"grid": {"acquisition": ["random"]}}, "Q1 cannot be answered without an acquisition function other than random"),

@@ -64,7 +64,7 @@ class TestAStudyThatIsStillRunning:
         page = (study_folder / "report" / "report.html").read_text()
         assert "SYNTHETIC reviews" in page
         assert "Interim: 1 of 4 trajectories are not there" in page
-        assert "2 seeds: a smoke test" in page
+        assert "2 seeds in a pair: a smoke test" in page
 
     def test_a_failure_is_listed_with_its_error(self, study_folder: Path, corpus: Corpus) -> None:
         folder = StudyFolder(LocalStorage(study_folder))
@@ -153,8 +153,10 @@ class TestThePlan:
         assert main([str(study_folder), "--plan", str(tmp_path / "plan.yaml")]) == 0
         report = found_in(study_folder / "report")
         assert report["q1"]["margin"] == 0.02
-        assert report["plan_changes"] == ["analysis.q1.margin: 0.005 at the first launch, 0.02 here"]
-        assert "is not the one that was declared" in (study_folder / "report" / "report.html").read_text()
+        plan = tmp_path / "plan.yaml"
+        assert report["plan_changes"] == [f"The plan of {plan} was used: analysis.q1.margin = 0.005 at the first launch, 0.02 here"]
+        assert report["provenance"]["command"] == f"python -m analysis.report {study_folder} --plan {plan}"
+        assert "does not follow a plan that was declared" in (study_folder / "report" / "report.html").read_text()
 
     def test_a_wrong_plan_is_refused(self, study_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "plan.yaml").write_text("analysis: {q1: {margn: 0.02}}")

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.elsewhere import read_table
 from analysis.findings import findings
 from analysis.frames import read_study
 from analysis.secondary import along_the_curve, cells, cost, labels_to_reach, trends
 from sweep.folder import StudyFolder
 from sweep.plan import make_plan
 from sweep.study import Study
-from tests.conftest import TINY_STUDY
+from tests.conftest import TINY_STUDY, RoundsReader
 from tests.planted import learning, planted, raised
 from tests.reporting import seal
 from trainables.corpus import Corpus
@@ -25,16 +24,7 @@ from trainables.storage import LocalStorage
 RNG = np.random.default_rng
 
 
-@pytest.fixture
-def read(tmp_path: Path) -> Any:
-    def read(table: pd.DataFrame) -> Any:
-        table.to_parquet(tmp_path / "t.parquet")
-        return read_table(tmp_path / "t.parquet")
-
-    return read
-
-
-def test_every_cell_against_twin_and_random(read: Any) -> None:
+def test_every_cell_against_twin_and_random(read: RoundsReader) -> None:
     """2 rates x 2 T of entropy against both, 2 twins against random: ten contrasts; only T = 20 is better."""
 
     def mean(a: str, p: float, t: int | None, b: int) -> float:
@@ -53,7 +43,7 @@ def test_every_cell_against_twin_and_random(read: Any) -> None:
     assert all(row["p_adjusted"] >= row["p_value"] for row in rows)
 
 
-def test_along_the_curve(read: Any) -> None:
+def test_along_the_curve(read: RoundsReader) -> None:
     def mean(a: str, p: float, t: int | None, b: int) -> float:
         return learning(a, p, t, b) + (0.02 if a == "entropy" and b >= 800 else 0)
 
@@ -65,7 +55,7 @@ def test_along_the_curve(read: Any) -> None:
     assert rows[-1]["p_adjusted"] == pytest.approx(2 / 1024 * 5 / 2)
 
 
-def test_a_trend_in_passes(read: Any) -> None:
+def test_a_trend_in_passes(read: RoundsReader) -> None:
     """ALC rises with T in every seed: L = 14 a seed, the largest there is with three levels."""
     results = read(planted(lambda a, p, t, b: learning(a, p, t, b) + (t or 0) / 1000, passes=(5, 10, 20), noise=0.00001))
     found = trends(results, results.plan.q2, RNG(0))
@@ -76,7 +66,7 @@ def test_a_trend_in_passes(read: Any) -> None:
     assert len(found["dropout_rate"]) == 1
 
 
-def test_two_levels_are_no_trend(read: Any) -> None:
+def test_two_levels_are_no_trend(read: RoundsReader) -> None:
     results = read(planted(passes=(5, 10)))
     assert trends(results, results.plan.q2, RNG(0))["page"] is None
 
@@ -94,7 +84,7 @@ class TestLabelsToTarget:
         ]
         return table.assign(accuracy_deterministic=np.where(good, 0.86, 0.7))
 
-    def test_by_hand(self, read: Any) -> None:
+    def test_by_hand(self, read: RoundsReader) -> None:
         results = read(self.table())
         found = {row["arm"]: row for row in labels_to_reach(results, results.plan.q1)["arms"]}
         entropy = found["entropy p=0.25 T=10"]
@@ -113,7 +103,7 @@ class TestLabelsToTarget:
         assert found["random p=0.25"]["curve"] == [[800, pytest.approx(0.6)], [1600, pytest.approx(0.6)]]
         assert found["random p=0.25"]["saving"] is None
 
-    def test_a_median_among_bounds_is_a_bound(self, read: Any) -> None:
+    def test_a_median_among_bounds_is_a_bound(self, read: RoundsReader) -> None:
         table = self.table()
         never = (table["acquisition"] == "random") & (table["seed"] > 0)
         results = read(table.assign(accuracy_deterministic=table["accuracy_deterministic"].where(~never, 0.7)))
@@ -121,7 +111,7 @@ class TestLabelsToTarget:
         assert found["entropy p=0.25 T=10"]["saving"]["median"] == {"ratio": 8, "bound": ">="}
 
 
-def test_cost_is_cumulated(read: Any) -> None:
+def test_cost_is_cumulated(read: RoundsReader) -> None:
     """(100 + 200 + ... + 1600) / 100 seconds of training, and 10 a round of scoring for T = 10, 1 without passes."""
     results = read(planted(noise=0))
     found = {row["arm"]: row for row in cost(results, results.plan.q2)}
@@ -134,7 +124,7 @@ class TestRobustness:
     def rows(self, results: Any) -> dict[str, Any]:
         return {(row["question"], row["analysis"]): row for row in findings(results)["robustness"]}
 
-    def test_a_large_effect_stands_however_it_is_analysed(self, read: Any) -> None:
+    def test_a_large_effect_stands_however_it_is_analysed(self, read: RoundsReader) -> None:
         rows = self.rows(read(planted(raised("entropy", by=0.02), noise=0.002)))
         q2 = {analysis: row for (question, analysis), row in rows.items() if question == "Q2"}
         assert len(q2) == 8
@@ -142,16 +132,17 @@ class TestRobustness:
         assert len(computed) == 7
         assert all(computed.values())
         assert q2["one seed left out, each in turn"]["outcome"].startswith("same verdict in 10 of 10; estimate from +")
-        assert q2["seeds and test reviews both resampled (bootstrap)"]["outcome"] == "not computed: test predictions were not stored"
+        resampled = q2["seeds and test reviews both resampled (bootstrap)"]
+        assert resampled["outcome"] == "not computed: no seed has stored predictions of both arms, with test labels"
 
-    def test_an_effect_that_hangs_on_one_metric_disagrees(self, read: Any) -> None:
+    def test_an_effect_that_hangs_on_one_metric_disagrees(self, read: RoundsReader) -> None:
         table = planted(raised("entropy", by=0.02), noise=0.002)
         results = read(table.assign(accuracy_mc=table["accuracy_deterministic"] - 0.04 * (table["acquisition"] == "entropy")))
         row = self.rows(results)["Q2", "metric accuracy_mc"]
         assert row["agrees"] is False
         assert row["outcome"].startswith("WORSE, \N{MINUS SIGN}2.")
 
-    def test_other_margins(self, read: Any) -> None:
+    def test_other_margins(self, read: RoundsReader) -> None:
         """.75 points short at every budget: not within .25 or .5 points, well within 1."""
         results = read(planted(lambda a, p, t, b: 0.86 if a == FULL_DATA else 0.8525 if a == "entropy" else 0.80, noise=0.0005))
         rows = self.rows(results)

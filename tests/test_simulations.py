@@ -1,6 +1,6 @@
 """The primary tests by simulation: error rates at or below nominal, the power that was promised, and no claim past a failure.
 
-Everything is seeded, and every docstring gives R, the replications, and the rate that was measured with them. A rate counts as at or
+Every simulation is seeded, and its docstring gives R, the replications, and the rate that was measured with them. A rate counts as at or
 below nominal if it is no more than three Monte Carlo standard errors above: nominal + 3 sqrt(nominal (1 - nominal) / R), and as at
 least what was promised if it is no more than three below. Where many replications matter, simulated differences go straight to
 `analysis.stats`; a smaller number then goes as whole planted tables through `answer_q1` and `answer_q2`, as results do.
@@ -8,14 +8,16 @@ least what was promised if it is no more than three below. Where many replicatio
 A seed's deviations are normal, or t with three degrees of freedom: symmetric, which the sign-flip test needs, and heavy-tailed.
 """
 
-import gc
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -29,11 +31,13 @@ from analysis.frames import ARM, Results
 from analysis.multiplicity import fixed_sequence, holm
 from analysis.q1 import answer_q1
 from analysis.q2 import answer_q2
+from analysis.report import main
 from analysis.stats import sign_flips
 from sweep.analysis_plan import Q1Plan, Q2Plan
 from sweep.power import noninferiority_power
 from tests.planted import BUDGETS, Mean, learning, planted, raised
 from trainables.arrays import Floats
+from trainables.errors import RequestError
 from trainables.spec import FULL_DATA
 
 Q1, Q2 = Q1Plan(), Q2Plan()
@@ -59,26 +63,16 @@ def deviations(shape: str, rng: np.random.Generator, *size: int) -> Floats:
     return rng.normal(size=size) if shape == "normal" else rng.standard_t(3, size=size)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _nothing_to_collect() -> Iterator[None]:
-    """Statsmodels collects garbage at every Holm correction, 50 ms with all that is loaded here; frozen objects are left out of it."""
-    holm([0.5])
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture
 def without_two_by_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Q2's verdict without the 2 x 2 table, which describes, tests nothing, and takes nine tenths of the time."""
+    """Q2's verdict without the 2 x 2 table, which describes, tests nothing, and takes most of the time."""
     monkeypatch.setattr("analysis.q2.two_by_two", lambda *_: [])
 
 
 Study = Callable[[Mean, int], Results]
 
 
-@pytest.fixture(scope="module", params=[{}])
+@pytest.fixture(scope="module", params=[{"acquisitions": ("random", "entropy")}])
 def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Plants a table of ten seeds with this truth and key; it is read once, and takes on other accuracies after that."""
     options = dict(request.param)
@@ -86,10 +80,11 @@ def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     path = tmp_path_factory.mktemp("planted") / "rounds.csv"
     planted(**options).drop(columns=["nll_deterministic", "nll_mc", "accuracy_mc"]).to_csv(path, index=False)
     read = read_table(path)
+    order = planted(**options).sort_values(names, ignore_index=True)[names]
+    assert order.fillna(0).eq(read.rounds[names].fillna(0)).all(axis=None)
 
     def plant(mean: Mean, key: int) -> Results:
         rows = planted(mean, key=key, **options).sort_values(names, ignore_index=True)
-        assert rows["num_labelled"].equals(read.rounds["num_labelled"].astype("int64"))
         return replace(read, rounds=read.rounds.assign(accuracy_deterministic=rows["accuracy_deterministic"]))
 
     return plant
@@ -99,14 +94,16 @@ def rng(*key: int) -> np.random.Generator:
     return np.random.default_rng(key)
 
 
-def claims(contrast: dict[str, Any]) -> bool:
-    return contrast["verdict"] in ("BETTER", "WORSE")
-
-
 def steps(*differences: float) -> Mean:
     """A truth by its differences from the full-data model, the smallest budget first; no arm is better than another."""
     by_budget = dict(zip(BUDGETS, differences, strict=True))
     return lambda acquisition, _, __, labels: FULL if acquisition == FULL_DATA else FULL + by_budget[labels]
+
+
+def answered(study: Study, truth: Mean, key: int) -> dict[str, Any]:
+    """Q1's answer to a planted table, for the arm that a table's plan resolves to."""
+    results = study(truth, key)
+    return answer_q1(results, results.plan.q1, rng(key))
 
 
 # Q2: two contrasts, and cells that are no replicates
@@ -116,161 +113,178 @@ def steps(*differences: float) -> Mean:
 @shapes
 @pytest.mark.parametrize("seeds", [6, 8, 10])
 def test_q2_claims_no_difference_that_is_not_there(seeds: int, shape: str) -> None:
-    """R = 10,000: either contrast claimed under the global null, Holm over both, which share the MC arm; bound .0565."""
+    """R = 10,000: either contrast claimed under the global null, after Holm over both, which share the MC arm; bound .0565.
+
+    With 6 seeds never (the floor of p is .031, and .025 is needed), with 8 in .044 (normal) and .043 (t), with 10 in .042 and .044.
+    """
     replications, source = 10_000, rng(1, seeds)
     mc, twin, random = deviations(shape, source, 3, replications, seeds)
     pairs = zip(mc - twin, mc - random, strict=True)
-    rate = np.mean([min(holm([sign_flips(d, source).p_two_sided() for d in pair])) <= Q2.alpha for pair in pairs])
-    print("RATE q2 fwer", seeds, shape, rate)
-    assert rate <= at_most(Q2.alpha, replications)
+    claimed = np.mean([min(holm([sign_flips(d, source).p_two_sided() for d in pair])) <= Q2.alpha for pair in pairs])
+    assert claimed <= at_most(Q2.alpha, replications)
 
 
 @slow
-@shapes
-@pytest.mark.parametrize(("rates", "passes"), [(1, 12), (3, 4)])
-def test_cells_are_averaged_within_seed_and_never_counted(rates: int, passes: int, shape: str) -> None:
-    """R = 4,000 of 10 seeds x 12 cells."""
+@pytest.mark.parametrize(
+    ("rates", "passes", "shape", "inflated"), [(1, 12, "normal", 0.40), (1, 12, "t3", 0.40), (3, 4, "normal", 0.15), (3, 4, "t3", 0.15)]
+)
+def test_cells_are_averaged_within_seed_and_never_counted(rates: int, passes: int, shape: str, inflated: float) -> None:
+    """R = 4,000 null tables of 10 seeds x 12 cells, against a baseline for all cells or one at each of three rates, alike in spread.
+
+    Averaged within seed, the first contrast alone is significant in .043 to .052, either after Holm in .041 to .046; bound .0603.
+    A t test of 120 "runs" rejects in .43 to .46 (STATISTICS: 44%) where twelve cells share a baseline, in .21 to .22 where four do.
+    """
     replications, source = 4_000, rng(2, rates)
     mc = deviations(shape, source, replications, 10, rates, passes)
     twin, random = deviations(shape, source, 2, replications, 10, rates, 1)
-    against_twin, against_random = ((mc - other).reshape(replications, 10, 12) for other in (twin, random))
-    counted = np.mean(ttest_1samp(against_twin.reshape(replications, 120), 0, axis=1).pvalue <= 0.05)
-    p_values = [
-        [sign_flips(d, source).p_two_sided() for d in pair]
-        for pair in zip(against_twin.mean(axis=2), against_random.mean(axis=2), strict=True)
-    ]
-    averaged, family = np.mean([p[0] <= 0.05 for p in p_values]), np.mean([min(holm(p)) <= 0.05 for p in p_values])
-    print("RATE cells", rates, passes, shape, "counted", counted, "averaged", averaged, "family", family)
-    assert max(averaged, family) <= at_most(0.05, replications)
-    assert counted > 3 * at_most(0.05, replications)
+    over_twin, over_random = ((mc - other).reshape(replications, 10, 12) for other in (twin, random))
+    counted = np.mean(ttest_1samp(over_twin.reshape(replications, 120), 0, axis=1).pvalue <= Q2.alpha)
+    marginals = zip(over_twin.mean(axis=2), over_random.mean(axis=2), strict=True)
+    p_values = [[sign_flips(d, source).p_two_sided() for d in pair] for pair in marginals]
+    averaged = np.mean([p[0] <= Q2.alpha for p in p_values])
+    family = np.mean([min(holm(p)) <= Q2.alpha for p in p_values])
+    assert max(averaged, family) <= at_most(Q2.alpha, replications)
+    assert counted > inflated
 
 
 @slow
 @pytest.mark.usefixtures("without_two_by_two")
 @pytest.mark.parametrize("study", [GRID | {"budgets": (400, 1600)}], indirect=True)
 def test_twelve_planted_cells_that_are_all_alike(study: Study) -> None:
-    """R = 400 tables of 18 arms."""
-    replications = 400
+    """R = 200 tables of 3 rates x 4 T, baselines at each rate: either contrast claimed in .065; bound .096 (.041 in 1,200 other tables)."""
+    replications = 200
     answers = [answer_q2(study(learning, key), Q2, rng(key)) for key in range(replications)]
     assert len(answers[0]["cells"]) == 12
-    family = np.mean([any(claims(row) for row in answer["contrasts"]) for answer in answers])
-    verdict = np.mean([claims(answer) for answer in answers])
-    print("RATE 12 planted", family, verdict)
-    assert family <= at_most(Q2.alpha, replications)
+    claimed = np.mean([any(row["verdict"] in ("BETTER", "WORSE") for row in answer["contrasts"]) for answer in answers])
+    assert claimed <= at_most(Q2.alpha, replications)
 
 
 @slow
 @shapes
-@pytest.mark.parametrize("spread", [0.2, 0.7])
-def test_a_difference_of_delta_is_not_called_equivalent(shape: str, spread: float) -> None:
-    """R = 4,000, the true difference delta."""
-    replications, source = 4_000, rng(3)
-    draws = Q2.delta * (1 + spread * deviations(shape, source, replications, 10))
-    rows = [effect("a", "b", pd.Series(d), range(10), Q2.alpha, source) for d in draws]
-    rate = np.mean([judged([row], Q2.alpha, Q2.delta)[0]["verdict"] == "EQUIVALENT" for row in rows])
-    inside = np.mean([row["ci90_low"] > -Q2.delta and row["ci90_high"] < Q2.delta for row in rows])
-    print("RATE equivalent", shape, spread, rate, inside)
-    assert max(rate, inside) <= at_most(0.05, replications)
+def test_a_difference_of_delta_is_not_called_equivalent(shape: str) -> None:
+    """R = 10,000, the true difference being delta: the 90% interval lies inside +-delta in .050 (normal) and .051 (t); bound .0565."""
+    replications, source = 10_000, rng(3)
+    draws = Q2.delta * (1 + 0.5 * deviations(shape, source, replications, 10))
+    flips = [sign_flips(d, source) for d in draws]
+    inside = np.mean([-Q2.delta < flip.lower_limit(0.05) and flip.upper_limit(0.05) < Q2.delta for flip in flips])
+    assert inside <= at_most(0.05, replications)
 
 
 # Q1: the fixed sequence and its gates
 
 
+def ladders(truth: Floats, common: float, shape: str, replications: int, source: np.random.Generator) -> Floats:
+    """(R, budgets, 10 seeds) of SD 1 where normal; deviations at the budgets of a seed correlate with `common`."""
+    own = deviations(shape, source, replications, len(truth), 10)
+    shared = deviations(shape, source, replications, 1, 10)
+    return truth[:, None] + math.sqrt(1 - common) * own + math.sqrt(common) * shared
+
+
 @slow
-@shapes
-@pytest.mark.parametrize("common", [0.0, 0.9])
+@pytest.mark.parametrize(("common", "shape"), [(0.0, "normal"), (0.9, "normal"), (0.0, "t3")])
 @pytest.mark.parametrize(
-    "truth",
-    [(4, 4, -1, -6, -6), (0, 0, -1, -6, -6), (-1, -1, -1, -1, -1), (4, -6, -1, -1, -1)],
-    ids=["step", "start unsure", "all at the margin", "back to the margin"],
+    "truth", [(4, 4, -1, -6, -6), (-1, -1, -1, -1, -1), (4, -6, -1, -1, -1)], ids=["falling", "at the margin", "back at the margin"]
 )
-def test_a_fixed_sequence_claims_no_budget_that_is_inferior(truth: tuple[int, ...], common: float, shape: str) -> None:
-    """R = 4,000."""
-    replications, seeds, source = 4_000, 10, rng(4)
-    own, shared = deviations(shape, source, replications, 5, seeds), deviations(shape, source, replications, 1, seeds)
-    ladders = np.array(truth)[:, None] + math.sqrt(1 - common) * own + math.sqrt(common) * shared
-    p_values = np.array([[sign_flips(d, source).p_greater(-1.0) for d in ladder] for ladder in ladders])
-    inferior = np.array(truth) <= -1
+def test_a_fixed_sequence_claims_no_budget_that_is_inferior(truth: tuple[float, ...], common: float, shape: str) -> None:
+    """R = 4,000 ladders, the largest budget first, in units of the margin and of the SD: -1 is just inferior, -6 is far below.
+
+    Claimed although inferior: .022 to .024, .021 to .027 and never; bound .0324. Without the sequence, each budget tested at alpha, some
+    inferior budget passes in .057 to .12 of the ladders all at the margin, and in .045 to .072 of those that come back to it.
+    """
+    replications, source, inferior = 4_000, rng(4), np.array(truth) <= -1
+    p_values = np.array(
+        [
+            [sign_flips(d, source).p_greater(-1.0) for d in ladder]
+            for ladder in ladders(np.array(truth), common, shape, replications, source)
+        ]
+    )
     claimed = np.mean([inferior[: fixed_sequence(p, Q1.alpha)].any() for p in p_values])
-    each = np.mean([(p[inferior] <= Q1.alpha).any() for p in p_values])
-    print("RATE sequence", truth, common, shape, claimed, "each", each)
+    anywhere = np.mean((p_values[:, inferior] <= Q1.alpha).any(axis=1))
     assert claimed <= at_most(Q1.alpha, replications)
+    assert truth.count(-1) == 1 or anywhere > at_most(Q1.alpha, replications)
 
 
 @slow
 def test_no_budget_at_the_margin_or_below_is_claimed(study: Study) -> None:
-    """R = 400."""
-    replications, truth = 400, steps(-0.03, -0.03, -Q1.margin, 0.0, 0.0)
-    answers = [answer_q1(study(truth, key), Q1, rng(key)) for key in range(replications)]
-    rate = np.mean([answer["b_star"] is not None and answer["b_star"] <= 400 for answer in answers])
-    reached = np.mean([answer["b_star"] in (800, 400, 200, 100) for answer in answers])
-    yes = np.mean([answer["verdict"] == "YES" for answer in answers])
-    print("RATE q1 door", rate, reached, yes, Counter((answer["verdict"], answer["b_star"]) for answer in answers))
-    assert rate <= at_most(Q1.alpha, replications)
+    """R = 300 tables, 400 labels just inferior and 800 as good as all: b* of 400 or fewer in .023, bound .052; of 800 in .71."""
+    replications, truth = 300, steps(-0.03, -0.03, -Q1.margin, 0.0, 0.0)
+    stars = [answered(study, truth, key)["b_star"] for key in range(replications)]
+    claimed = np.mean([star is not None and star <= 400 for star in stars])
+    assert claimed <= at_most(Q1.alpha, replications)
+    assert stars.count(800) > replications / 2
 
 
 @slow
 def test_what_is_at_the_margin_is_not_called_inferior(study: Study) -> None:
-    """R = 400."""
-    replications, truth = 400, steps(-0.03, -0.03, -0.03, -0.03, -Q1.margin)
-    answers = [answer_q1(study(truth, key), Q1, rng(key)) for key in range(replications)]
-    rate = np.mean([answer["verdict"] == "NO" for answer in answers])
-    print("RATE q1 no", rate, Counter((answer["verdict"], answer["b_star"]) for answer in answers))
-    assert rate <= at_most(Q1.alpha, replications)
+    """R = 300 tables, just inferior at 1,600 labels and clearly so below: NO in .033, bound .052 (.022 in 2,500 other tables)."""
+    replications, truth = 300, steps(-0.03, -0.03, -0.03, -0.03, -Q1.margin)
+    verdicts = [answered(study, truth, key)["verdict"] for key in range(replications)]
+    assert verdicts.count("NO") / replications <= at_most(Q1.alpha, replications)
 
 
 @slow
-@shapes
-@pytest.mark.parametrize("common", [0.0, 0.9])
-def test_better_than_random_needs_holm_because_the_data_choose_the_budget(common: float, shape: str) -> None:
-    """R = 4,000."""
-    replications, seeds, source = 4_000, 10, rng(5)
+def test_no_advantage_is_not_called_one(study: Study) -> None:
+    """R = 300 tables, entropy like random at every budget: YES in .003, bound .052; YES_WITHOUT_ACTIVE_LEARNING in .75."""
+    replications, truth = 300, steps(-0.03, -0.02, -0.01, 0.0, 0.0)
+    verdicts = [answered(study, truth, key)["verdict"] for key in range(replications)]
+    assert verdicts.count("YES") / replications <= at_most(Q1.alpha, replications)
+    assert verdicts.count("YES_WITHOUT_ACTIVE_LEARNING") > replications / 2
 
-    def arm() -> Floats:
-        own, shared = deviations(shape, source, replications, 5, seeds), deviations(shape, source, replications, 1, seeds)
-        return np.array([0.0, -0.5, -1.0, -1.5, -2.0])[:, None] + math.sqrt(1 - common) * own + math.sqrt(common) * shared
 
-    chosen, random, full = arm(), arm(), deviations(shape, source, replications, 1, seeds)
-    family, untested, corrected, found = 0, 0, 0, 0
-    for over_full, over_random in zip(chosen - full, chosen - random, strict=True):
+@slow
+@pytest.mark.parametrize(
+    ("truth", "margin", "common", "inflated"),
+    [
+        ((0, -0.5, -1, -1.5, -2), 2.0, 0.0, True),
+        ((0, -0.5, -1, -1.5, -2), 2.0, 0.9, False),
+        ((-0.5,) * 5, 1.0, 0.0, True),
+        ((-0.5,) * 5, 1.0, 0.9, True),
+    ],
+    ids=["falling", "falling, common", "half the margin short", "half the margin short, common"],
+)
+def test_better_than_random_needs_holm_because_the_data_choose_the_budget(
+    truth: tuple[float, ...], margin: float, common: float, inflated: bool
+) -> None:
+    """R = 4,000 ladders of an arm that is like random; b* by the fixed sequence, in SDs of an arm's deviations, one-sided alpha .025.
+
+    Any budget is called better after Holm in .011 to .028; bound .0324. Of the ladders with a b* (.98 of the falling, .17 of the others)
+    the gate holds at b* in .006 to .022. Tested there alone it would hold in .038 and .023 (deviations at a seed's budgets correlated .9)
+    of the falling and in .066 and .076 of the others: above nominal in all but the second, where luck at one budget is luck at all.
+    """
+    replications, source = 4_000, rng(5)
+    arm, random = (ladders(np.array(truth), common, "normal", replications, source) for _ in range(2))
+    full = source.normal(size=(replications, 1, 10))
+    smallest, at_star = [], []
+    for over_full, over_random in zip(arm - full, arm - random, strict=True):
         p_values = [sign_flips(d, source).p_greater() for d in over_random]
         adjusted = holm(p_values)
-        passed = fixed_sequence([sign_flips(d, source).p_greater(-2.0) for d in over_full], Q1.alpha)
-        family += min(adjusted) <= Q1.alpha
-        if passed:
-            found += 1
-            untested += p_values[passed - 1] <= Q1.alpha
-            corrected += adjusted[passed - 1] <= Q1.alpha
-    print(
-        "RATE gate 2",
-        common,
-        shape,
-        "family",
-        family / replications,
-        "found",
-        found / replications,
-        "naive",
-        untested / found,
-        untested / replications,
-        "holm",
-        corrected / found,
-    )
-    assert family / replications <= at_most(Q1.alpha, replications)
+        smallest.append(min(adjusted))
+        if passed := fixed_sequence([sign_flips(d, source).p_greater(-margin) for d in over_full], Q1.alpha):
+            at_star.append((p_values[passed - 1], adjusted[passed - 1]))
+    family = np.mean(np.array(smallest) <= Q1.alpha)
+    unadjusted, gated = (np.array(at_star) <= Q1.alpha).mean(axis=0)
+    assert family <= at_most(Q1.alpha, replications)
+    assert gated <= at_most(Q1.alpha, len(at_star))
+    assert gated < unadjusted
+    assert not inflated or unadjusted > at_most(Q1.alpha, len(at_star))
 
 
 @slow
 @shapes
 def test_the_interval_covers(shape: str) -> None:
-    """R = 10,000."""
+    """R = 10,000 of 10 seeds: the 95% sign-flip interval covers in .952 (normal) and .950 (t); bound .9435.
+
+    The percentile bootstrap, 2,000 resamples of each of 2,000 sets: .894 and .894, as the module docstring of `analysis.stats` has it.
+    """
     replications, source = 10_000, rng(6)
     draws = deviations(shape, source, replications, 10)
     flips = [sign_flips(d, source) for d in draws]
-    rate = np.mean([flip.lower_limit(0.025) <= 0 <= flip.upper_limit(0.025) for flip in flips])
-    picks = source.integers(0, 10, size=(2_000, 10))
-    lows, highs = np.quantile(draws[:2_000, picks].mean(axis=2), [0.025, 0.975], axis=1)
-    bootstrap = np.mean((lows <= 0) & (highs >= 0))
-    print("RATE coverage", shape, rate, "bootstrap", bootstrap)
-    assert rate >= at_least(0.95, replications)
+    covered = np.mean([flip.lower_limit(0.025) <= 0 <= flip.upper_limit(0.025) for flip in flips])
+    resamples = draws[:2_000, source.integers(0, 10, size=(2_000, 10))].mean(axis=2)
+    low, high = np.quantile(resamples, [0.025, 0.975], axis=1)
+    bootstrap = np.mean((low <= 0) & (high >= 0))
+    assert covered >= at_least(0.95, replications)
+    assert bootstrap < at_least(0.95, 2_000)
 
 
 # Power
@@ -278,61 +292,63 @@ def test_the_interval_covers(shape: str) -> None:
 
 def promised(sd: float) -> float:
     """The MDE that the report prints for a family of two contrasts of ten seeds whose differences have this SD."""
-    ranks = np.arange(10.0) - 4.5
+    ranks = np.arange(10.0)
     row = effect("a", "b", pd.Series(sd * ranks / ranks.std(ddof=1)), range(10), Q2.alpha, rng(0))
     return float(judged([row, row], Q2.alpha, Q2.delta)[0]["mde80"])
 
 
 @slow
 def test_a_promised_effect_is_found() -> None:
-    """R = 10,000."""
+    """R = 10,000: an effect of mde80 (1.139 SDs at level .025) is found by sign flips in .782, by the t test it is computed for in .802.
+
+    The sign-flip test is coarser: of 1,024 outcomes 24 are within .025 two-sided, which is a level of .0234.
+    """
     replications, source = 10_000, rng(7)
     draws = promised(1.0) + source.normal(size=(replications, 10))
-    rate = np.mean([sign_flips(d, source).p_two_sided() <= Q2.alpha / 2 for d in draws])
-    t_rate = np.mean(ttest_1samp(draws, 0, axis=1).pvalue <= Q2.alpha / 2)
-    print("RATE power", promised(1.0), rate, t_rate)
-
-
-def sd_of_alc_differences(noise: float) -> float:
-    """Two arms deviate by `noise` along the whole curve and by a tenth of it at each budget; five budgets, the outer ones half."""
-    weights = np.array([0.5, 1, 1, 1, 0.5]) / 4
-    return noise * math.sqrt(2 * (1 + (weights**2).sum() / 100))
+    found = np.mean([sign_flips(d, source).p_two_sided() <= Q2.alpha / 2 for d in draws])
+    by_t = np.mean(ttest_1samp(draws, 0, axis=1).pvalue <= Q2.alpha / 2)
+    assert found == pytest.approx(0.8, abs=0.06)
+    assert by_t == pytest.approx(0.8, abs=at_most(0.8, replications) - 0.8)
 
 
 @slow
 @pytest.mark.usefixtures("without_two_by_two")
-@pytest.mark.parametrize("names", [("entropy", "random"), ("entropy",)])
-def test_a_promised_effect_makes_the_verdict(study: Study, names: tuple[str, ...]) -> None:
-    """R = 500."""
-    replications, truth = 500, raised(*names, by=promised(sd_of_alc_differences(0.004)))
-    answers = [answer_q2(study(truth, key), Q2, rng(key)) for key in range(replications)]
-    print(
-        "RATE verdict",
-        names,
-        Counter(a["verdict"] for a in answers),
-        np.mean([a["contrasts"][0]["sd"] for a in answers]),
-        sd_of_alc_differences(0.004),
-        np.mean([a["contrasts"][0]["mde80"] for a in answers]),
-        promised(sd_of_alc_differences(0.004)),
-    )
+@pytest.mark.parametrize("study", [{"noise": 0.004}], indirect=True)
+@pytest.mark.parametrize(("names", "share"), [(("entropy", "random"), 0.80), (("entropy",), 0.85)])
+def test_a_promised_effect_makes_the_verdict(study: Study, names: tuple[str, ...], share: float) -> None:
+    """R = 300 tables with entropy better than its twin by mde80 for the true SD.
+
+    BETTER in .777 where random is raised too, so that contrast (ii) is null and (i) stands alone at alpha/2; in .850 where (ii) is as
+    true, because Holm then passes its level on.
+    """
+    weights = np.array([0.5, 1, 1, 1, 0.5]) / 4
+    sd = 0.004 * math.sqrt(2 * (1 + (weights**2).sum() / 100))
+    replications, truth = 300, raised(*names, by=promised(sd))
+    verdicts = [answer_q2(study(truth, key), Q2, rng(key))["verdict"] for key in range(replications)]
+    assert verdicts.count("BETTER") / replications == pytest.approx(share, abs=0.06)
+    assert "WORSE" not in verdicts
 
 
 @slow
-@pytest.mark.parametrize("study", [{"noise": 0.003}], indirect=True)
+@pytest.mark.parametrize("study", [{"acquisitions": ("random", "entropy"), "noise": 0.003}], indirect=True)
 @pytest.mark.parametrize("smallest", [100, 400, 1600])
 def test_a_planted_b_star_is_found(study: Study, smallest: int) -> None:
-    """R = 300."""
-    replications = 300
+    """R = 300 tables, at the full-data accuracy from B labels on and 3 points short below: b* = B in .907, .907 and .927, never below B.
+
+    Power to show non-inferiority at one budget is .909 by the t test; at least that less .06 for the coarser test and a joint claim.
+    """
+    replications, sd = 300, 0.003 * math.sqrt(2 * 1.01)
     truth = steps(*(0.0 if budget >= smallest else -0.03 for budget in BUDGETS))
-    power = noninferiority_power(10, Q1.margin, 0.003 * math.sqrt(2 * 1.01), Q1.alpha)
-    answers = [answer_q1(study(truth, key), Q1, rng(key)) for key in range(replications)]
-    print("RATE bstar", smallest, power, Counter((a["b_star"], a["verdict"]) for a in answers))
+    power = noninferiority_power(10, Q1.margin, sd, Q1.alpha)
+    stars = [answered(study, truth, key)["b_star"] for key in range(replications)]
+    assert stars.count(smallest) / replications >= at_least(power - 0.06, replications)
+    assert np.mean([star is not None and star < smallest for star in stars]) <= at_most(Q1.alpha, replications)
 
 
 # The fixed sequence's form, and what is refused
 
 
-def counted(whole_numbers: list[int]) -> float:
+def exact_p(whole_numbers: Sequence[int]) -> float:
     """The one-sided sign-flip p-value: the share of subsets, the empty one included, whose sum is not above 0."""
     sums = Counter({0: 1})
     for d in whole_numbers:
@@ -341,32 +357,70 @@ def counted(whole_numbers: list[int]) -> float:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.data(), st.integers(5, 10))
-def test_a_fixed_sequence_never_claims_past_a_failure(study: Study, data: st.DataObject, seeds: int) -> None:
-    levels = data.draw(st.lists(st.sampled_from([-600, -200, -125, -100, 0, 100]), min_size=5, max_size=5))
-    noise_SB = data.draw(arrays(np.int64, (seeds, 5), elements=st.integers(-90, 90)))
+@given(
+    st.integers(5, 10).flatmap(lambda seeds: arrays(np.int64, (seeds, 5), elements=st.integers(-90, 90))),
+    st.lists(st.sampled_from([-600, -200, -125, -100, 0, 100]), min_size=5, max_size=5),
+)
+def test_a_fixed_sequence_never_claims_past_a_failure(study: Study, noise_SB: npt.NDArray[np.int64], levels: list[int]) -> None:
+    """Ladders in whole reviews of 25,000, the margin being 125: p-values, statuses and b* follow from counting subsets of those."""
     reviews_SB = noise_SB + np.array(levels)
-    full = study(learning, 0)
-    kept = full.rounds[full.rounds["seed"] < seeds].reset_index(drop=True)
-    column = {budget: position for position, budget in enumerate(BUDGETS)}
-    accuracy = [
-        FULL if a == FULL_DATA else (21_500 + reviews_SB[s, column[b]]) / 25_000 if a == "entropy" else old
-        for a, s, b, old in zip(*(kept[name] for name in ("acquisition", "seed", "num_labelled", "accuracy_deterministic")), strict=True)
-    ]
-    answer = answer_q1(replace(full, rounds=kept.assign(accuracy_deterministic=accuracy)), Q1, rng(0))
-    ladder = answer["ladder"]
-    assert [row["budget"] for row in ladder] == sorted(BUDGETS, reverse=True)
-    statuses = [row["status"] for row in ladder]
-    passed = statuses.count("passed")
-    assert statuses == (["passed"] * passed + ["failed"] + ["not tested"] * 5)[:5]
-    exact = [counted([int(d) + 125 for d in reviews_SB[:, column[row["budget"]]]]) for row in ladder]
-    assert [row["p_value"] for row in ladder] == [p if position <= passed else None for position, p in enumerate(exact)]
-    assert all(p <= Q1.alpha for p in exact[:passed])
-    assert passed == 5 or exact[passed] > Q1.alpha
-    assert answer["b_star"] == (ladder[passed - 1]["budget"] if passed else None)
+    results = study(steps(0, 0, 0, 0, 0), 0)
+    rounds = results.rounds[results.rounds["seed"] < len(reviews_SB)].reset_index(drop=True)
+    own = (rounds["acquisition"] == "entropy").to_numpy()
+    accuracy = np.full(len(rounds), FULL)
+    accuracy[own] = (21_500 + reviews_SB.ravel()) / 25_000
+    assert [tuple(row) for row in rounds.loc[own, ["seed", "num_labelled"]].to_numpy()] == list(product(range(len(reviews_SB)), BUDGETS))
+    answer = answer_q1(replace(results, rounds=rounds.assign(accuracy_deterministic=accuracy)), results.plan.q1, rng(0))
+
+    p_values = [exact_p([int(d) + 125 for d in reviews_SB[:, position]]) for position in reversed(range(5))]
+    passed = next((position for position, p in enumerate(p_values) if p > Q1.alpha), 5)
+    assert [row["budget"] for row in answer["ladder"]] == list(reversed(BUDGETS))
+    assert [row["status"] for row in answer["ladder"]] == (["passed"] * passed + ["failed"] + ["not tested"] * 5)[:5]
+    assert [row["p_value"] for row in answer["ladder"]] == (p_values[: passed + 1] + [None] * 5)[:5]
+    assert [row["lower"] is not None and row["lower"] > -Q1.margin for row in answer["ladder"]][:passed] == [True] * passed
+    assert answer["b_star"] == (answer["ladder"][passed - 1]["budget"] if passed else None)
+    assert [cell["b_star"] for cell in answer["cells"]] == [answer["b_star"]]
 
 
-def again(table: pd.DataFrame, changes: dict[str, Any], **where: object) -> pd.DataFrame:
-    """A table with some of its rows once more, changed."""
+def once_more(changes: dict[str, float], **where: object) -> pd.DataFrame:
+    """A planted table with some of its rows a second time, changed."""
+    table = planted()
     chosen = np.logical_and.reduce([table[name] == value for name, value in where.items()])
     return pd.concat([table, table[chosen].assign(**changes)], ignore_index=True)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("changes", "where", "named"),
+    [
+        ({}, {"acquisition": "entropy", "seed": 3}, "entropy p=0.25 T=10, seed 3,"),
+        ({}, {"acquisition": "random", "seed": 7, "num_labelled": 400}, "random p=0.25, seed 7,"),
+        ({"accuracy_deterministic": 0.9}, {"acquisition": "entropy", "seed": 3, "num_labelled": 1600}, "entropy p=0.25 T=10, seed 3,"),
+        ({}, {"acquisition": FULL_DATA, "seed": 0}, "full_data p=0.25, seed 0,"),
+    ],
+    ids=["a trajectory", "a round", "a round that differs", "the full-data model"],
+)
+def test_a_seed_that_is_there_twice_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, float], where: dict[str, Any], named: str, ending: str
+) -> None:
+    """Through the command: exit code 2, the arm and the seed named, and nothing written."""
+    path, table = tmp_path / f"rounds{ending}", once_more(changes, **where)
+    table.to_csv(path, index=False) if ending == ".csv" else table.to_parquet(path)
+    assert main([str(path)]) == 2
+    message = capsys.readouterr().err
+    assert named in message
+    assert "a seed counts once in an arm" in message
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("changes", [{"num_labelled": 3200}, {"mc_passes": 10}])
+def test_the_full_data_model_counts_once_a_seed(tmp_path: Path, changes: dict[str, float]) -> None:
+    """Refused, or no seed in Q1 that is not in the table: a second full-data row of a seed makes no second difference."""
+    path = tmp_path / "rounds.csv"
+    once_more(changes, acquisition=FULL_DATA).to_csv(path, index=False)
+    try:
+        results = read_table(path)
+    except RequestError:
+        return
+    answer = answer_q1(results, results.plan.q1, rng(0))
+    assert [row["n"] for row in answer["ladder"]] == [10] * 5
