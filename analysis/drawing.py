@@ -55,6 +55,8 @@ class Drawn:
     caption: str
     alternative: str
     """What the figure shows, in words and numbers, for those who do not see it."""
+    wide: bool
+    """Of several panels: to be scrolled sideways on a phone rather than shrunk until nothing can be read."""
     svg: bytes
     pdf: bytes
 

@@ -15,6 +15,9 @@ from analysis.drawing import SETTINGS, Drawn, Sketch, described_curve, draw_curv
 from analysis.figures_secondary import cost, heat_map, labels_to_target, overlap, trends
 from analysis.wording import count, number, points
 
+WIDEST_ON_A_PHONE = 7.5
+"""Inches, at ten-point type."""
+
 
 def draw(found: dict[str, Any]) -> dict[str, Drawn]:
     """All figures that the findings can fill, by name."""
@@ -34,7 +37,8 @@ def draw(found: dict[str, Any]) -> dict[str, Drawn]:
             result = sketch(found)
             if result is not None:
                 files = {kind: written(result.figure, kind) for kind in ("svg", "pdf")}
-                drawn[name] = Drawn(name, result.caption, result.alternative, files["svg"], files["pdf"])
+                wide = bool(result.figure.get_figwidth() > WIDEST_ON_A_PHONE)
+                drawn[name] = Drawn(name, result.caption, result.alternative, wide, files["svg"], files["pdf"])
     return drawn
 
 
@@ -81,7 +85,7 @@ def _all_curves(found: dict[str, Any]) -> Sketch | None:
     shown = max((len(arms) for arms in panels.values()), default=0)
     if shown < 4 and len(rates) < 2:
         return None
-    figure = Figure(figsize=(min(3.4 * len(rates) + 1.2, 10), 3.6), layout="constrained")
+    figure = Figure(figsize=(min(max(3.4 * len(rates) + 1.2, 6.4), 10), 3.6), layout="constrained")
     all_axes = figure.subplots(1, len(rates), sharey=True, squeeze=False)[0]
     for axes, (rate, arms) in zip(all_axes, panels.items(), strict=True):
         _panel(axes, rate, arms, found["full_data"])

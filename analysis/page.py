@@ -19,6 +19,7 @@ from analysis.wording import count, number, p_text, percent, points
 FORMATS: dict[str, Callable[[Any], str]] = {
     "effect": lambda value: points(value, sign=True),
     "points": points,
+    "mde": lambda value: "\N{EN DASH}" if value is None else points(value),
     "p": p_text,
     "count": count,
     "percent": percent,
@@ -42,10 +43,6 @@ VERDICTS = {
     "INCONCLUSIVE": ("open", "Inconclusive"),
 }
 """Class and wording of a verdict's chip."""
-
-
-WIDE = {"all_curves"}
-"""Figures of several panels, which are scrolled sideways on a phone."""
 
 
 def render(found: Mapping[str, Any], figures: Mapping[str, Drawn]) -> str:
@@ -79,5 +76,5 @@ def _figure(figures: Mapping[str, Drawn], name: str) -> Markup:
         return Markup("")
     source = base64.b64encode(drawn.svg).decode()
     image = Markup('<img src="data:image/svg+xml;base64,{}" alt="{}">').format(source, drawn.alternative)
-    kind = Markup(' class="wide" tabindex="0"') if name in WIDE else Markup("")
+    kind = Markup(' class="wide" tabindex="0"') if drawn.wide else Markup("")
     return Markup('<figure id="{}"{}>{}<figcaption>{}</figcaption></figure>').format(f"figure-{name}", kind, image, escape(drawn.caption))

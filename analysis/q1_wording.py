@@ -73,7 +73,7 @@ def would_change(found: dict[str, Any]) -> str:
     if shortfall <= 0:
         return (
             f"The estimate at the largest budget ({points(top['estimate'], sign=True)} points) lies beyond the margin itself: "
-            "larger label budgets could change the verdict, more seeds alone would not."
+            "larger label budgets, which were not tried, could change the verdict; more seeds alone would not."
         )
     needed = seeds_for(shortfall / top["sd"], found["alpha"], two_sided=False) if top["sd"] else None
     if found["b_star"] is None and needed and needed > found["n"]:

@@ -100,7 +100,7 @@ class TestQ1:
             "At every budget up to 1,600 labels, entropy p=0.25 T=10 is shown to be more than 0.50 points less accurate than the same "
             "model trained on all 6,400 labels."
         )
-        assert "larger label budgets could change the verdict, more seeds alone would not" in found["would_change"]
+        assert "larger label budgets, which were not tried, could change the verdict; more seeds alone would not" in found["would_change"]
 
     def test_inconclusive_at_the_largest_budget(self, read: RoundsReader) -> None:
         found = q1(read(planted(lambda a, p, t, b: 0.86 if a == FULL_DATA or b == 1600 else 0.80, noise=0.02)))
