@@ -1,5 +1,6 @@
 """The command: from ledgers or a table to a page, files and exit code; nothing dropped in silence, bad input told in a sentence."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.elsewhere import read_table
+from analysis.figures import draw
 from analysis.findings import findings
-from analysis.page import render
+from analysis.page import VERDICTS, render
 from analysis.report import main
+from analysis.tables import latex, tables
 from sweep.folder import StudyFolder
 from sweep.plan import make_plan
 from tests.planted import planted
@@ -192,3 +195,31 @@ def test_a_page_without_an_arm_says_so(tmp_path: Path, without: str) -> None:
         "full_data": "there is no full-data model at p=0.25",
     }
     assert reasons[without] in page
+
+
+ODD_TABLES = {
+    "only full data": lambda: planted(seeds=6).query("acquisition == 'full_data'"),
+    "only random": lambda: planted(seeds=6).query("acquisition == 'random'"),
+    "one seed": lambda: planted(seeds=1),
+    "one label budget": lambda: planted(seeds=6, budgets=(100,)),
+    "no dropout": lambda: planted(seeds=6, rates=(0.0,)),
+    "seventeen seeds": lambda: planted(seeds=17),
+    "constant accuracies": lambda: planted(seeds=6).assign(accuracy_deterministic=0.8),
+    "other people's names": lambda: planted(seeds=6, acquisitions=("random", "coreset", "<b>x</b>")),
+    "no seed in both": lambda: planted(passes=(5, 10)).query(
+        "(acquisition != 'entropy' or seed < 5) and (acquisition != 'random' or seed > 4)"
+    ),
+    "full data at one rate": lambda: planted(seeds=6, rates=(0.1, 0.5)).query("acquisition != 'full_data' or dropout_rate == 0.5"),
+    "no MC metrics": lambda: planted(seeds=6).drop(columns=["accuracy_mc", "nll_mc", "train_seconds"]),
+}
+
+
+@pytest.mark.parametrize("name", ODD_TABLES)
+def test_whatever_is_there_gets_a_page(tmp_path: Path, name: str) -> None:
+    ODD_TABLES[name]().to_csv(tmp_path / "t.csv", index=False)
+    found = findings(read_table(tmp_path / "t.csv"))
+    page = render(found, draw(found))
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert all(latex(table_name, table).endswith("\\end{tabular}\n") for table_name, table in tables(found).items())
+    assert VERDICTS[found["q1"]["verdict"]][1] in page
+    assert "<b>x" not in page
