@@ -256,7 +256,9 @@ def test_a_failure_is_recorded_and_the_others_go_on(study_file: StudyWriter, tmp
     assert "0001.json is not a finished round" in output
     assert "5 of 6 trajectories are finished" in output
     assert json.loads((victim / "failure.json").read_text())["error"].startswith("LedgerError")
-    assert json.loads((folder / "report" / "report.json").read_text())["trajectories"]["failed"].keys() == {victim.name}
+    (gap,) = json.loads((folder / "report" / "report.json").read_text())["provenance"]["gaps"]
+    assert gap["trajectory_id"] == victim.name
+    assert gap["reason"].startswith("failed: LedgerError")
     (victim / "rounds" / "0001.json").write_bytes(whole)
     assert "6 of 6 trajectories are finished" in finish(study_file(grid={"seeds": 2}), tmp_path / "results", "--no-report")
     assert not (victim / "failure.json").exists()
