@@ -6,6 +6,8 @@ the memory is that of reading and analysing alone:
     read s        from the study's folder to checked rounds
     findings s    from rounds to everything that report.json holds
     peak MiB      of that process
+
+Above 16 seeds the sign flips are drawn, not enumerated: there the findings of the default size take minutes, reading it seconds.
 """
 
 import argparse
