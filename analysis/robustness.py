@@ -134,8 +134,8 @@ def _reviews_too(results: Results, plan: Q2Plan, q2: dict[str, Any], rng: np.ran
     analysis = "seeds and test reviews both resampled (bootstrap)"
     budgets = curves(results, "accuracy_mc").budgets
     values_SR = _review_differences(results, plan, budgets[-1]) if budgets else None
-    if values_SR is None:
-        return _row("Q2", analysis, "not computed: no seed has stored predictions of both arms, with test labels", None)
+    if values_SR is None or len(values_SR) < 2:
+        return _row("Q2", analysis, "not computed: fewer than two seeds have stored predictions of both arms, with test labels", None)
     low, high = pigeonhole_bootstrap(values_SR, plan.alpha, rng)
     sign = "BETTER" if low > 0 else "WORSE" if high < 0 else "neither"
     outcome = (

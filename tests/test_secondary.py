@@ -133,7 +133,7 @@ class TestRobustness:
         assert all(computed.values())
         assert q2["one seed left out, each in turn"]["outcome"].startswith("same verdict in 10 of 10; estimate from +")
         resampled = q2["seeds and test reviews both resampled (bootstrap)"]
-        assert resampled["outcome"] == "not computed: no seed has stored predictions of both arms, with test labels"
+        assert resampled["outcome"] == "not computed: fewer than two seeds have stored predictions of both arms, with test labels"
 
     def test_an_effect_that_hangs_on_one_metric_disagrees(self, read: RoundsReader) -> None:
         table = planted(raised("entropy", by=0.02), noise=0.002)
