@@ -25,7 +25,7 @@ STYLES = {
 """Colour, marker and line of an acquisition function."""
 
 OTHER_STYLES = [("#56B4E9", "X", "-"), ("#000000", "*", "--"), ("#B8A800", "<", "-.")]
-"""For those that are not named above, in order of appearance."""
+"""For those that are not named above: one of these by its name, the same in every figure."""
 
 PAIR_STYLES = [("#0072B2", "o", "-"), ("#D55E00", "P", "-."), ("#009E73", "D", "--")]
 """For pairs of arms."""
@@ -51,7 +51,6 @@ MOST_TICKS = 8
 class Drawn:
     """One figure."""
 
-    name: str
     caption: str
     alternative: str
     """What the figure shows, in words and numbers, for those who do not see it."""

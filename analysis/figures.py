@@ -38,7 +38,7 @@ def draw(found: dict[str, Any]) -> dict[str, Drawn]:
             if result is not None:
                 files = {kind: written(result.figure, kind) for kind in ("svg", "pdf")}
                 wide = bool(result.figure.get_figwidth() > WIDEST_ON_A_PHONE)
-                drawn[name] = Drawn(name, result.caption, result.alternative, wide, files["svg"], files["pdf"])
+                drawn[name] = Drawn(result.caption, result.alternative, wide, files["svg"], files["pdf"])
     return drawn
 
 

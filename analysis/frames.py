@@ -1,4 +1,4 @@
-"""From a study's folder, or from one table made elsewhere, to checked rounds: a row per finished round of every trajectory.
+"""From a study's folder to checked rounds, a row per finished round of every trajectory; and what a report knows of a study.
 
 Only sealed trajectories are read, so results can be reported while a study runs. What is planned and not there is listed as a gap,
 never dropped in silence. What cannot be trusted is refused with its place: two results for one seed of an arm, a metric that is no

@@ -47,7 +47,7 @@ def step_down_max_t(differences_SK: Floats, rng: np.random.Generator) -> list[fl
     if num_seeds <= MOST_EXACT_SEEDS:
         signs_FS = np.vstack([np.ones(num_seeds), 1 - 2 * all_subsets(num_seeds)])
     else:
-        draws_FS = 1.0 - 2.0 * rng.integers(0, 2, size=(MONTE_CARLO_FLIPS // 2, num_seeds))
+        draws_FS = 1.0 - 2.0 * rng.integers(0, 2, size=(MONTE_CARLO_FLIPS, num_seeds))
         signs_FS = np.vstack([np.ones(num_seeds), draws_FS])
     flipped_FK = rounded(_standardised(signs_FS, differences))
     order = np.argsort(-flipped_FK[0], kind="stable")

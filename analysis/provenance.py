@@ -36,7 +36,7 @@ def provenance(results: Results) -> dict[str, Any]:
         "study_sha256": hashlib.sha256(results.folder.storage.read(STUDY_FILE)).hexdigest() if results.folder else None,
         "launches": [_launch(record) for record in results.folder.launches()] if results.folder else [],
         "analysis_versions": {"python": platform.python_version()} | {name: version_of(name) for name in PACKAGES},
-        "core_hours": hours,
+        "trial_hours": hours,
         "command": shlex.join(
             ["python", "-m", "analysis.report", results.place, *(["--plan", results.plan_file] if results.plan_file else [])]
         ),

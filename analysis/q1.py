@@ -229,15 +229,14 @@ def _verdict(found: dict[str, Any]) -> str:
 
 def _cells(results: Results, plan: Q1Plan, measured: Curves, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Every cell's own fixed sequence, Holm over the cells."""
+    budgets = sorted(measured.budgets, reverse=True)
     arms, sequences, seeds = [], [], []
     for arm in results.arms:
         differences_SB = measured.of(arm).sub(measured.full(arm.dropout_rate), axis=0).dropna()
         if arm.acquisition != RANDOM and len(differences_SB):
-            budgets = sorted(measured.budgets, reverse=True)
             arms.append(arm)
             seeds.append(len(differences_SB))
             sequences.append([sign_flips(differences_SB[b].to_numpy(), rng).p_greater(-plan.margin) for b in budgets])
-    budgets = sorted(measured.budgets, reverse=True)
     outcomes = holm_over_sequences(sequences, plan.alpha)
     return [
         {"arm": str(arm), "n": n, "b_star": budgets[passed - 1] if passed else None, "alpha": level}

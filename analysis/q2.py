@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.contrasts import cell_pairs, effect, judged, marginal, pairs, within
-from analysis.curves import alc, curves
-from analysis.frames import RANDOM, Arm, Results
+from analysis.curves import Curves, alc, curves
+from analysis.frames import RANDOM, Results
 from analysis.wording import points, seeds
 from sweep.analysis_plan import Q2Plan
 
@@ -131,18 +131,17 @@ def two_by_two(results: Results, plan: Q2Plan, rng: np.random.Generator) -> list
         values: dict[tuple[str, str], pd.Series] = {}
         for mode, measured in by_mode.items():
             for name in (plan.mc, plan.deterministic):
-                values[name, mode] = _over_cells(results, measured.by_arm, name, plan, budgets)
+                values[name, mode] = _over_cells(results, measured, name, plan, budgets)
         table = pd.concat(values, axis=1).dropna() if budgets else pd.DataFrame()
         if len(table):
             found.append(_effects_of(metric, table, plan, budgets, results, rng))
     return found
 
 
-def _over_cells(results: Results, by_arm: dict[Arm, pd.DataFrame], name: str, plan: Q2Plan, budgets: list[int]) -> pd.Series:
+def _over_cells(results: Results, measured: Curves, name: str, plan: Q2Plan, budgets: list[int]) -> pd.Series:
     """One acquisition's metric by seed, averaged over the cells of Q2; the twin is taken at each cell's dropout rate."""
-    twins = [(arm, results.arm_of(Arm(plan.deterministic, arm.dropout_rate, None))) for arm in results.mc_arms(plan.mc)]
-    arms = [arm if name == plan.mc else twin for arm, twin in twins if twin in by_arm]
-    tables = [by_arm[arm][budgets] for arm in arms if arm in by_arm]
+    both = cell_pairs(results, measured, plan.mc, plan.deterministic)
+    tables = [measured.of(arm if name == plan.mc else twin)[budgets] for arm, twin in both]
     if not budgets or not tables:
         return pd.Series(dtype=float)
     columns = [alc(table) if len(budgets) > 1 else table[budgets[0]] for table in tables]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.contrasts import EQUIVALENCE_ALPHA, effect, judged, marginal, within
+from analysis.contrasts import EQUIVALENCE_ALPHA, cell_pairs, effect, judged, marginal, within
 from analysis.curves import curves
-from analysis.frames import RANDOM, Arm, Results
+from analysis.frames import RANDOM, Results
 from analysis.multiplicity import holm
 from analysis.q1 import confirmatory
 from analysis.stats import pigeonhole_bootstrap, sign_test_p, tost_p, wilcoxon_p
@@ -149,9 +149,8 @@ def _review_differences(results: Results, plan: Q2Plan, budget: int) -> np.ndarr
     """(S, R) differences of right predictions, averaged over the cells of Q2; None if some predictions are not there."""
     mode = plan.metric.removeprefix("accuracy_")
     cells = []
-    for arm in results.mc_arms(plan.mc):
-        own = results.correct(arm, budget, mode)
-        twin = results.correct(results.arm_of(Arm(plan.deterministic, arm.dropout_rate, None)), budget, mode)
+    for arm, baseline in cell_pairs(results, curves(results, "accuracy_mc"), plan.mc, plan.deterministic):
+        own, twin = results.correct(arm, budget, mode), results.correct(baseline, budget, mode)
         cells.append({seed: own[seed] - twin[seed] for seed in own.keys() & twin.keys()})
     seeds = set.intersection(*(set(cell) for cell in cells)) if cells else set()
     return np.array([np.mean([cell[seed] for cell in cells], axis=0) for seed in sorted(seeds)]) if seeds else None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.contrasts import effect, finite, judged, pairs, per_cell
+from analysis.contrasts import cell_pairs, effect, finite, judged, pairs, per_cell
 from analysis.curves import Curves, curves, labels_to_target
 from analysis.frames import RANDOM, Arm, Results
 from analysis.multiplicity import benjamini_hochberg, holm, step_down_max_t
@@ -39,11 +39,8 @@ def cells(results: Results, plan: Q2Plan, rng: np.random.Generator) -> list[dict
 def along_the_curve(results: Results, plan: Q2Plan, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Exploratory: Q2's first contrast at each label budget, averaged within seed over cells; Benjamini-Hochberg."""
     measured = curves(results, plan.metric)
-    differences = []
-    for arm in results.mc_arms(plan.mc):
-        baseline = results.arm_of(Arm(plan.deterministic, arm.dropout_rate, None))
-        if baseline in measured.by_arm:
-            differences.append(measured.of(arm) - measured.of(baseline))
+    both = cell_pairs(results, measured, plan.mc, plan.deterministic)
+    differences = [measured.of(arm) - measured.of(baseline) for arm, baseline in both]
     if not differences:
         return []
     stacked = pd.concat(differences, keys=range(len(differences)))
@@ -64,11 +61,8 @@ def trends(results: Results, plan: Q2Plan, rng: np.random.Generator) -> dict[str
     measured = curves(results, plan.metric)
     if len(measured.budgets) < 2:
         return {"mc_passes": [], "dropout_rate": [], "cells": [], "page": None}
-    by_cell = {}
-    for arm in results.mc_arms(plan.mc):
-        baseline = results.arm_of(Arm(plan.deterministic, arm.dropout_rate, None))
-        if baseline in measured.by_arm:
-            by_cell[arm] = pairs(measured.alc(arm), measured.alc(baseline))
+    both = cell_pairs(results, measured, plan.mc, plan.deterministic)
+    by_cell = {arm: pairs(measured.alc(arm), measured.alc(baseline)) for arm, baseline in both}
     by_passes = _levels(by_cell, "mc_passes")
     return {
         "mc_passes": [_level("mc_passes", k, v, results, plan, rng) for k, v in by_passes.items() if len(v)],

@@ -74,7 +74,7 @@ def _curves(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def latex(name: str, table: pd.DataFrame) -> str:
-    """A table for a paper that loads booktabs: effects in points of accuracy, p to two digits."""
+    """A table for a paper that loads booktabs: effects in points of accuracy, p to three digits."""
     in_points = IN_POINTS if name not in ("two_by_two", "curves") else set()
     columns = [str(column) for column in table]
     printed = {column: [_cell(column, value, in_points) for value in table[column]] for column in columns}

@@ -1,4 +1,4 @@
-"""Numbers as the report prints them: accuracies in points (hundredths), p-values to two digits, nothing without its sign."""
+"""Numbers as the report prints them: accuracies in points (hundredths), p-values to three digits, nothing without its sign."""
 
 
 def points(value: float | None, *, sign: bool = False, digits: int = 2) -> str:

@@ -130,8 +130,8 @@ def test_above_sixteen_seeds_a_draw_stands_for_all_assignments() -> None:
     assert flips(np.ones(20)).p_greater() == pytest.approx(1 / 20_000, rel=1e-4)
     first, again, other = (multiplicity.step_down_max_t(floats([SEVENTEEN]).T, rng(seed))[0] for seed in (0, 0, 1))
     assert first == again != other
-    assert first == pytest.approx(2 * exact, abs=3 * math.sqrt(2 * exact * (1 - 2 * exact) / 9_999))
-    assert multiplicity.step_down_max_t(np.arange(1.0, 31)[:, None], rng()) == [1 / 10_000]
+    assert first == pytest.approx(2 * exact, abs=3 * math.sqrt(2 * exact * (1 - 2 * exact) / 19_999))
+    assert multiplicity.step_down_max_t(np.arange(1.0, 31)[:, None], rng()) == [1 / 20_000]
 
 
 @pytest.mark.parametrize("differences", [[], [0.1, math.nan], [math.inf, 0.1], [[0.1, 0.2]]])
