@@ -14,7 +14,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis.drawing import Drawn
-from analysis.wording import count, number, p_text, percent, points
+from analysis.wording import count, number, p_text, points
 
 FORMATS: dict[str, Callable[[Any], str]] = {
     "effect": lambda value: points(value, sign=True),
@@ -22,14 +22,12 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "mde": lambda value: "\N{EN DASH}" if value is None else points(value),
     "p": p_text,
     "count": count,
-    "percent": percent,
     "two": number,
     "four": lambda value: number(value, 4),
     "gain": lambda value: "unbounded" if value is None else number(value, 4) if value < 0 else f"+{number(value, 4)}",
     "short": lambda value: f"{value:g}",
     "seconds": lambda value: "\N{EN DASH}" if value is None else f"{value:,.0f}",
     "hours": lambda value: "unknown" if value is None else f"{value:,.2f}",
-    "text": str,
 }
 """How a number is printed, by the name that the template uses."""
 
