@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,13 +30,11 @@ from analysis.frames import ARM, Results
 from analysis.multiplicity import fixed_sequence, holm
 from analysis.q1 import answer_q1
 from analysis.q2 import answer_q2
-from analysis.report import main
 from analysis.stats import sign_flips
 from sweep.analysis_plan import Q1Plan, Q2Plan
 from sweep.power import noninferiority_power
 from tests.planted import BUDGETS, Mean, learning, planted, raised
 from trainables.arrays import Floats
-from trainables.errors import RequestError
 from trainables.spec import FULL_DATA
 
 Q1, Q2 = Q1Plan(), Q2Plan()
@@ -345,7 +342,7 @@ def test_a_planted_b_star_is_found(study: Study, smallest: int) -> None:
     assert np.mean([star is not None and star < smallest for star in stars]) <= at_most(Q1.alpha, replications)
 
 
-# The fixed sequence's form, and what is refused
+# The fixed sequence's form
 
 
 def exact_p(whole_numbers: Sequence[int]) -> float:
@@ -380,47 +377,3 @@ def test_a_fixed_sequence_never_claims_past_a_failure(study: Study, noise_SB: np
     assert [row["lower"] is not None and row["lower"] > -Q1.margin for row in answer["ladder"]][:passed] == [True] * passed
     assert answer["b_star"] == (answer["ladder"][passed - 1]["budget"] if passed else None)
     assert [cell["b_star"] for cell in answer["cells"]] == [answer["b_star"]]
-
-
-def once_more(changes: dict[str, float], **where: object) -> pd.DataFrame:
-    """A planted table with some of its rows a second time, changed."""
-    table = planted()
-    chosen = np.logical_and.reduce([table[name] == value for name, value in where.items()])
-    return pd.concat([table, table[chosen].assign(**changes)], ignore_index=True)
-
-
-@pytest.mark.parametrize("ending", [".csv", ".parquet"])
-@pytest.mark.parametrize(
-    ("changes", "where", "named"),
-    [
-        ({}, {"acquisition": "entropy", "seed": 3}, "entropy p=0.25 T=10, seed 3,"),
-        ({}, {"acquisition": "random", "seed": 7, "num_labelled": 400}, "random p=0.25, seed 7,"),
-        ({"accuracy_deterministic": 0.9}, {"acquisition": "entropy", "seed": 3, "num_labelled": 1600}, "entropy p=0.25 T=10, seed 3,"),
-        ({}, {"acquisition": FULL_DATA, "seed": 0}, "full_data p=0.25, seed 0,"),
-    ],
-    ids=["a trajectory", "a round", "a round that differs", "the full-data model"],
-)
-def test_a_seed_that_is_there_twice_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, float], where: dict[str, Any], named: str, ending: str
-) -> None:
-    """Through the command: exit code 2, the arm and the seed named, and nothing written."""
-    path, table = tmp_path / f"rounds{ending}", once_more(changes, **where)
-    table.to_csv(path, index=False) if ending == ".csv" else table.to_parquet(path)
-    assert main([str(path)]) == 2
-    message = capsys.readouterr().err
-    assert named in message
-    assert "a seed counts once in an arm" in message
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("changes", [{"num_labelled": 3200}, {"mc_passes": 10}])
-def test_the_full_data_model_counts_once_a_seed(tmp_path: Path, changes: dict[str, float]) -> None:
-    """Refused, or no seed in Q1 that is not in the table: a second full-data row of a seed makes no second difference."""
-    path = tmp_path / "rounds.csv"
-    once_more(changes, acquisition=FULL_DATA).to_csv(path, index=False)
-    try:
-        results = read_table(path)
-    except RequestError:
-        return
-    answer = answer_q1(results, results.plan.q1, rng(0))
-    assert [row["n"] for row in answer["ladder"]] == [10] * 5
