@@ -19,12 +19,14 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from sweep.folder import TRAJECTORIES, StudyFolder
+from sweep.cluster import ray_cluster
+from sweep.lease import held
 from sweep.plan import make_plan
 from sweep.progress import Progress
-from sweep.runner import ray_cluster, run
+from sweep.runner import context_of, run
 from sweep.study import Study
 from trainables.corpus import Corpus, encode
+from trainables.node import TRAJECTORIES
 from trainables.sources.synthetic import SyntheticSource
 from trainables.storage import LocalStorage
 
@@ -50,10 +52,11 @@ def measure(trials: int, corpus: Corpus, cores: float, folder: Path) -> dict[str
     """Run a study of so many trials and say what it cost."""
     study = tiny_study(trials)
     plan = make_plan(study, corpus)
-    storage = StudyFolder(LocalStorage(folder / study.study)).storage.folder(TRAJECTORIES)
+    context = context_of(str(folder / study.study), study.resources, "benchmark")
     progress = Progress(Console(quiet=True), plan.specs, plan.costs, {})
     began = time.perf_counter()
-    run(list(plan.specs.values()), corpus, study.resources, storage, "benchmark", progress)
+    with held(LocalStorage(folder / study.study), "benchmark"):
+        run(list(plan.specs.values()), corpus, study.resources, context, progress)
     wall_seconds = time.perf_counter() - began
     sealed = [pq.read_table(path) for path in folder.glob(f"{study.study}/{TRAJECTORIES}/*/trajectory.parquet")]
     if len(sealed) != trials:

@@ -24,11 +24,13 @@ from sweep.study import SCIENCE_SECTIONS, Study
 from trainables.corpus import Corpus
 from trainables.errors import RequestError
 from trainables.ledger import SEALED
+from trainables.node import LEASE_FILE, TRAJECTORIES
+from trainables.patience import open_patiently
 from trainables.spec import SCIENCE_VERSION
-from trainables.storage import Storage, open_storage
+from trainables.storage import Storage
 
-STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES, TRAJECTORIES = "study.yaml", "plan.json", "test_labels.npy", "launches", "trajectories"
-OWN_NAMES = {STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES, TRAJECTORIES, "lease.json", "report"}
+STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES = "study.yaml", "plan.json", "test_labels.npy", "launches"
+OWN_NAMES = {STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES, TRAJECTORIES, LEASE_FILE, "report"}
 
 
 class StudyFolder:
@@ -47,9 +49,14 @@ class StudyFolder:
         """
         location = storage or study.storage
         try:
-            return cls(open_storage(location).folder(study.study))
+            return cls(open_patiently(location, study.resources.storage_patience).folder(study.study))
         except (ValueError, OSError) as error:
             raise RequestError(f"storage = {location!r}: {error}; give a folder, or an s3:// or gs:// URI") from error
+
+    @classmethod
+    def existing(cls, location: str, patience_seconds: float) -> "StudyFolder":
+        """A folder that is there, and is never made again: not on the disk below a storage that went away."""
+        return cls(open_patiently(location, patience_seconds, must_exist=True))
 
     def check(self, study: Study, corpus: Corpus) -> None:
         """Refuse a folder that holds something else, or this study with another science.
@@ -132,15 +139,21 @@ class StudyFolder:
 
     def failures(self, trajectory_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The failure records of those trajectories whose last attempt failed."""
-        failed = self._having("failure.json", trajectory_ids)
+        failed = self._having("failure.json", self._begun(trajectory_ids))
         return {trajectory_id: json.loads(self.trajectory(trajectory_id).read("failure.json")) for trajectory_id in sorted(failed)}
 
     def rounds_done(self, trajectory_ids: Iterable[str]) -> dict[str, int]:
         """Finished rounds of trajectories that are not sealed yet."""
         ids = list(trajectory_ids)
+        begun = self._begun(ids)
         with ThreadPoolExecutor(16) as pool:
-            counts = pool.map(lambda i: sum(name.endswith(".json") for name in self.trajectory(i).names("rounds")), ids)
-        return dict(zip(ids, counts, strict=True))
+            counts = pool.map(lambda i: sum(name.endswith(".json") for name in self.trajectory(i).names("rounds")), begun)
+        return dict.fromkeys(ids, 0) | dict(zip(begun, counts, strict=True))
+
+    def _begun(self, trajectory_ids: Iterable[str]) -> list[str]:
+        """Those that have a ledger: of 20,000 planned, asking each one takes seconds, and minutes on an object store."""
+        there = set(self.storage.names(TRAJECTORIES))
+        return [trajectory_id for trajectory_id in trajectory_ids if trajectory_id in there]
 
     def _having(self, name: str, trajectory_ids: Iterable[str]) -> set[str]:
         ids = list(trajectory_ids)

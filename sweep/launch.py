@@ -1,7 +1,8 @@
 """The command ``python -m sweep.launch``: plan a study, then show the plan, or run what remains of it and report.
 
-Exit codes: 0 all well; 1 some trajectories failed, or the report could not be
-written; 2 the request was wrong and nothing was written; 130 interrupted.
+Exit codes: 0 all well; 1 some trajectories failed, the storage went away, or
+the report could not be written; 2 the request was wrong and nothing was
+written; 130 interrupted.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -21,18 +22,19 @@ from types import FrameType
 from rich.console import Console
 from rich.markup import escape
 
+from sweep.cluster import check_resources, preflight, ray_cluster
 from sweep.data import load_corpus
-from sweep.folder import TRAJECTORIES, StudyFolder
+from sweep.folder import StudyFolder
 from sweep.lease import held, refuse_if_held
 from sweep.plan import Plan, make_plan
 from sweep.plan_view import plan_as_dict, print_plan
 from sweep.progress import Progress
 from sweep.provenance import circumstances, launch_name
-from sweep.runner import check_resources, ray_cluster, run
+from sweep.runner import context_of, run
 from sweep.study import Study
 from sweep.study_file import load_study
 from trainables.corpus import Corpus
-from trainables.errors import RequestError
+from trainables.errors import RequestError, StorageError
 from trainables.ledger import now
 
 OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
@@ -123,10 +125,14 @@ def _launch(request: Request, options: argparse.Namespace, output: Console) -> i
         signal.signal(signal.SIGTERM, _as_interrupt)  # Ray has put its own handler there, which ends the process at once
         if remaining and not options.address:
             check_resources(request.study.resources, available)
-        ended = _run_under_lease(request, command, output)
+        ended = _run_under_lease(request, command, output, on_cluster=bool(options.address))
     if ended.outcome in ("interrupted", "taken over"):
         _say_interrupted(ended.outcome, command, output)
         return INTERRUPTED
+    if ended.outcome == "storage gone":
+        output.print("[bold red]Stopped:[/] the storage cannot be used. Every finished round is kept; when it is back, go on with")
+        output.print(f"  {escape(_shown(command))}", highlight=False, soft_wrap=True)
+        return SOME_FAILED
     unfinished = set(request.plan.specs) - request.folder.finished()
     reported = True
     if not options.no_report and len(unfinished) < len(request.plan.specs):
@@ -141,34 +147,40 @@ class Ended:
     """How the running of a launch came to its end."""
 
     outcome: str
-    """``finished``, ``some failed``, ``interrupted``, ``taken over`` (by another launch) or ``crashed``."""
+    """``finished``, ``some failed``, ``interrupted``, ``taken over`` (by another launch), ``storage gone`` or ``crashed``."""
     failed: Mapping[str, str]
     """Errors by trajectory id."""
 
 
-def _run_under_lease(request: Request, command: list[str], output: Console) -> Ended:
+def _run_under_lease(request: Request, command: list[str], output: Console, *, on_cluster: bool) -> Ended:
     """Hold the study, write what it is and that this launch began, run what remains, and write how it ended."""
-    folder, name = request.folder, launch_name()
-    with held(folder.storage, name) as lease:
+    name, resources = launch_name(), request.study.resources
+    context = context_of(request.folder.storage.location, resources, name)
+    with held(request.folder.storage, name) as lease:
+        folder = StudyFolder.existing(context.study, context.patience_seconds)
         remaining = request.plan.remaining(folder.finished())
         record = circumstances(command) | {"begun": now(), "study": request.study.resolved(), "to_run": len(remaining)}
         folder.check(request.study, request.corpus)  # again: another launch may have come in between
+        if remaining and on_cluster:
+            preflight(context, resources, request.corpus.num_bytes, output)
         folder.save(request.study, request.plan, request.corpus)
         by_id = {spec.trajectory_id: spec for spec in remaining}
         progress = Progress(output, by_id, request.plan.costs, folder.rounds_done(by_id))
         outcome = "crashed"
         try:
             folder.write_launch(name, record | {"outcome": "running"})
+            storage_works = True
             if remaining:
                 with progress:
-                    run(remaining, request.corpus, request.study.resources, folder.storage.folder(TRAJECTORIES), name, progress)
-            outcome = "some failed" if progress.failed else "finished"
+                    storage_works = run(remaining, request.corpus, resources, context, progress)
+            outcome = "storage gone" if not storage_works else "some failed" if progress.failed else "finished"
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C must not break the clean end
             outcome = "taken over" if lease.lost else "interrupted"
         finally:
-            folder.write_launch(name, record | {"ended": now(), "outcome": outcome, "failed": progress.failed})
+            with suppress(StorageError) if outcome == "storage gone" else nullcontext():
+                folder.write_launch(name, record | {"ended": now(), "outcome": outcome, "failed": progress.failed})
     return Ended(outcome, progress.failed)
 
 
@@ -188,9 +200,10 @@ def _say_end(request: Request, unfinished: set[str], errors: Mapping[str, str], 
     total = len(request.plan.specs)
     output.print(f"[bold]{total - len(unfinished):,} of {total:,} trajectories are finished[/]; results are in", highlight=False)
     output.print(f"  {escape(request.folder.storage.location)}", highlight=False, soft_wrap=True)
-    for trajectory_id in sorted(unfinished):
-        reason = errors.get(trajectory_id, "not finished, and no error was reported")
-        output.print(f"[red]failed[/] {trajectory_id}: {escape(reason)}", highlight=False, soft_wrap=True)
+    for trajectory_id in sorted(unfinished & set(errors)):
+        output.print(f"[red]failed[/] {trajectory_id}: {escape(errors[trajectory_id])}", highlight=False, soft_wrap=True)
+    if unfinished - set(errors):
+        output.print(f"[red]not finished[/], with no error reported: {', '.join(sorted(unfinished - set(errors)))}", highlight=False)
     if unfinished:
         output.print("Mend the cause and give the same command again: only what failed is run.", highlight=False)
     else:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import RequestError
+from trainables.node import LEASE_FILE
 from trainables.storage import Storage
 
-LEASE_FILE = "lease.json"
 HEARTBEAT_SECONDS = 5.0
 STALE_SECONDS = 30.0
 """A heartbeat older than this has stopped; clocks of hosts that share a storage must agree better than that."""
@@ -45,7 +45,7 @@ class Lease:
             RequestError: another launch holds it and is alive, or the storage cannot be written.
         """
         try:
-            if not self._storage.create(LEASE_FILE, self._content()):
+            if not self._storage.create(LEASE_FILE, self._content()) and not self._is_mine():
                 refuse_if_held(self._storage)
                 self._storage.write(LEASE_FILE, self._content())
         except OSError as error:
@@ -58,7 +58,10 @@ class Lease:
         """
         while not self._released.wait(HEARTBEAT_SECONDS):
             try:
-                if not self._is_mine():
+                holder = _read(self._storage)
+                if not holder:
+                    continue  # where the storage went away, a new lease would be made on another disk
+                if holder["launch"] != self._me["launch"]:
                     self.lost = True
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
                     return
@@ -97,17 +100,20 @@ def held(storage: Storage, launch: str) -> Iterator[Lease]:
         yield lease
     finally:
         lease.stop()
-        heartbeat.join()
-        lease.release()
+        heartbeat.join(HEARTBEAT_SECONDS)
+        if not heartbeat.is_alive():  # where the storage hangs, the lease goes stale by itself
+            lease.release()
 
 
 def refuse_if_held(storage: Storage) -> None:
     """Raise RequestError, with the holder's name, if a living launch holds the study."""
     holder = _read(storage)
     if holder and not _is_dead(holder):
+        silent = max(0.0, time.time() - float(holder["heartbeat"]))
         raise RequestError(
             f"{storage.location} is being run by {holder['user']} on {holder['host']}, process {holder['pid']} "
-            f"(launch {holder['launch']}); wait for it, or stop it there with Ctrl-C"
+            f"(launch {holder['launch']}); wait for it, or stop it there with Ctrl-C. If that machine is gone, the same command takes "
+            f"over {STALE_SECONDS:.0f} s after its last sign of life, which was {silent:.0f} s ago"
         )
 
 

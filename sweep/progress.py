@@ -5,6 +5,7 @@ On a terminal one line is kept up to date; elsewhere (a log file) a line is writ
 
 import time
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from types import TracebackType
 from typing import Self
 
@@ -93,6 +94,11 @@ class Progress:
         """Tune does not start the trial again."""
         self._running.discard(trajectory_id)
         self.given_up[trajectory_id] = reason
+
+    @property
+    def running(self) -> AbstractSet[str]:
+        """Trajectories that trials are computing."""
+        return self._running
 
     @property
     def rounds(self) -> int:

@@ -4,11 +4,11 @@ import importlib.metadata
 import os
 import platform
 import secrets
-import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
+
+from trainables.node import git
 
 PACKAGES = ("al-sweep", "ray", "torch", "numpy", "pandas", "pyarrow", "pydantic")
 
@@ -20,25 +20,14 @@ def launch_name() -> str:
 
 def circumstances(command: list[str]) -> dict[str, Any]:
     """What a launch record says about its beginning."""
-    status = _git("status", "--porcelain")
+    status = git("status", "--porcelain")
     return {
         "command": command,
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
         "versions": {"python": platform.python_version()} | {name: version_of(name) for name in PACKAGES},
         "hardware": {"host": platform.node(), "system": platform.platform(), "cores": os.cpu_count(), "memory_bytes": _memory_bytes()},
     }
-
-
-def _git(*arguments: str) -> str | None:
-    """Output of git on this code's checkout; None where the code is not one."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def version_of(package: str) -> str | None:

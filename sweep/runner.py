@@ -9,29 +9,33 @@ over a trial's whole life, or not at all; here the count starts anew with every 
 of taken spot machines and a trial that kills its worker each time ends soon. A worker that is lost while it starts is not retried by
 Tune: what is left over is run in further passes, for as long as a pass finishes rounds. Failures of the computation never reach
 Tune as failures: they are results with an ``error``, and are not retried.
+
+Trouble of the storage is told apart. If one machine has lost it, its trials fail and the others go on; if all trials that ran when
+it began have failed by it, and none has finished a round since, the storage is gone, and the launch ends instead of failing every
+trajectory that is left.
 """
 
-import logging
 import os
 import shutil
-import socket
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.progress import Progress
 from sweep.study import Resources
 from trainables.corpus import Corpus
-from trainables.errors import ComputationError, RequestError
+from trainables.errors import ComputationError
 from trainables.ledger import Ledger
+from trainables.node import TRAJECTORIES, TrialContext, code_version
 from trainables.spec import Execution, TrajectorySpec
-from trainables.storage import Storage
+from trainables.storage import open_storage
 
 if TYPE_CHECKING:
-    from ray.tune import Callback
+    from ray.tune import Callback, Stopper
+    from ray.tune.search import Searcher
 
 RETRIES = 2
 """Times that a trial is started again without having finished a round in between."""
@@ -41,114 +45,78 @@ LOST = (
     "cpu or gpu, so that fewer share a machine"
 )
 
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean in a trial what they mean in the launch
-    "RAY_AIR_NEW_OUTPUT": "0",  # progress is shown by `Progress`
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the record
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches the launch, which then stops Ray
-    "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),  # Tune's state is never restored
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
 
-
-def execution_of(resources: Resources) -> Execution:
-    """How a trial computes under the given resources."""
-    return Execution(
+def context_of(study_folder: str, resources: Resources, launch: str) -> TrialContext:
+    """What the trials of a launch share; `study_folder` is a path or a URI."""
+    execution = Execution(
         threads=resources.cpu,
         device="cuda" if resources.gpu > 0 else "cpu",
         scoring_batch=resources.scoring_batch,
         store_predictions=resources.store_predictions,
     )
+    location = study_folder if "://" in study_folder else os.path.abspath(study_folder)
+    return TrialContext(location, launch, execution, code_version(), resources.storage_patience)
 
 
-@contextmanager
-def ray_cluster(address: str | None) -> Iterator[dict[str, float]]:
-    """A connection to a cluster, or a local Ray for the time of the block; gives the cluster's resources.
+class Outage:
+    """Whether the storage is gone: all that ran when its trouble began have failed by it, and no round was finished since."""
 
-    Raises:
-        RequestError: no cluster at the address.
-    """
-    os.environ.update(QUIET)
-    import ray
-    from ray import tune  # noqa: F401 - two seconds of imports, while Ray's processes are not yet asking for the cores
+    def __init__(self) -> None:
+        """No trouble yet."""
+        self._awaited: set[str] | None = None
 
-    try:
-        if address:
-            _knock(address)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        else:
-            # "local": a cluster of `ray start` that happens to run here is not taken unless it was asked for
-            ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError) as error:
-        raise RequestError(f"--address {address}: no Ray cluster answers there ({error}); start one, or leave --address out") from error
-    try:
-        yield ray.cluster_resources()  # type: ignore[no-untyped-call]
-    finally:
-        ray.shutdown()
+    def failed(self, running: AbstractSet[str]) -> None:
+        """A trial failed by the storage; `running` are the trajectories that still run."""
+        self._awaited = set(running) if self._awaited is None else self._awaited & running
+
+    def worked(self) -> None:
+        """A round was finished somewhere."""
+        self._awaited = None
+
+    @property
+    def is_total(self) -> bool:
+        """True once nothing is left to wait for."""
+        return self._awaited is not None and not self._awaited
 
 
-def _knock(address: str) -> None:
-    """Raise ConnectionError at once where nothing listens; Ray would try for more than a minute."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not port.isdigit():
-        return  # "auto", say: Ray finds out
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise ConnectionError(str(error)) from error
-
-
-def check_resources(resources: Resources, available: dict[str, float]) -> None:
-    """Refuse trials that no machine here could ever start.
-
-    Raises:
-        RequestError: a trial asks for more than the whole local machine has.
-    """
-    for kind, wanted, unit in (("CPU", resources.cpu, "cores"), ("GPU", resources.gpu, "GPUs")):
-        if wanted > available.get(kind, 0):
-            raise RequestError(
-                f"resources.{kind.lower()} = {wanted}: this machine has {available.get(kind, 0):g} {unit}; ask for at most that"
-            )
-
-
-def run(
-    specs: Sequence[TrajectorySpec], corpus: Corpus, resources: Resources, trajectories: Storage, launch: str, progress: Progress
-) -> None:
+def run(specs: Sequence[TrajectorySpec], corpus: Corpus, resources: Resources, context: TrialContext, progress: Progress) -> bool:
     """Run trajectories until each is sealed or has failed; outcomes are told to `progress`.
 
     Args:
         specs: in the order in which they are to be started.
         corpus: goes to Ray's object store, one copy per node.
         resources: of one trial.
-        trajectories: where the ledgers are.
-        launch: this launch's name.
+        context: what the trials share; its launch holds the study's lease.
         progress: told of starts, rounds, ends and losses.
+
+    Returns:
+        False if the storage is gone, and trajectories were left for that.
     """
     from ray import tune
 
-    from trainables.tune_trainable import TrajectoryTrainable, TrialContext
+    from trainables.tune_trainable import TrajectoryTrainable
 
-    location = trajectories.location if "://" in trajectories.location else os.path.abspath(trajectories.location)
-    context = TrialContext(trajectories=location, launch=launch, execution=execution_of(resources))
     with_data = tune.with_parameters(TrajectoryTrainable, corpus=corpus, context=context)
     trainable = tune.with_resources(with_data, {"cpu": resources.cpu, "gpu": resources.gpu})
-    left = list(specs)
+    left, outage = list(specs), Outage()
     while left:
         rounds_before = progress.rounds
         progress.given_up.clear()
-        _run_pass(trainable, left, launch, progress)
+        _run_pass(trainable, left, context.launch, progress, outage)
+        if outage.is_total:
+            return False
         left = [spec for spec in left if spec.trajectory_id in progress.given_up]
         if progress.rounds == rounds_before:
             break
+    trajectories = open_storage(context.study, must_exist=True).folder(TRAJECTORIES)
     for spec in left:
         error = ComputationError(progress.given_up[spec.trajectory_id])
-        Ledger(trajectories.folder(spec.trajectory_id), spec).record_failure(error, {"launch": launch})
+        Ledger(trajectories.folder(spec.trajectory_id), spec).record_failure(error, {"launch": context.launch})
         progress.ended(spec.trajectory_id, str(error))
+    return True
 
 
-def _run_pass(trainable: Any, specs: Sequence[TrajectorySpec], launch: str, progress: Progress) -> None:
+def _run_pass(trainable: Any, specs: Sequence[TrajectorySpec], launch: str, progress: Progress, outage: Outage) -> None:
     """One Tune run over the given trajectories."""
     from ray import tune
 
@@ -158,8 +126,9 @@ def _run_pass(trainable: Any, specs: Sequence[TrajectorySpec], launch: str, prog
             warnings.simplefilter("ignore")  # Tune warns of features that are not used here
             tune.Tuner(
                 trainable,
-                param_space={"spec": tune.grid_search([spec.canonical_json() for spec in specs])},
                 tune_config=tune.TuneConfig(
+                    search_alg=_queue(specs),
+                    num_samples=len(specs),
                     reuse_actors=True,
                     trial_name_creator=_trajectory_id,
                     trial_dirname_creator=_trajectory_id,
@@ -169,12 +138,45 @@ def _run_pass(trainable: Any, specs: Sequence[TrajectorySpec], launch: str, prog
                     storage_path=str(scratch),
                     failure_config=tune.FailureConfig(max_failures=RETRIES),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    callbacks=[_reporter(progress)],
+                    callbacks=[_reporter(progress, outage)],
+                    stop=_stopper(outage),
                     verbose=0,
                 ),
             ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _queue(specs: Sequence[TrajectorySpec]) -> "Searcher":
+    """Tune's source of trials: the given trajectories in their order, each made into a trial when its turn comes.
+
+    A grid search over the same list copies the whole list for each of its items: minutes before the first of 20,000 trials starts.
+    """
+    from ray.tune.search import Searcher
+
+    class Queue(Searcher):
+        """Suggests what was planned."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._specs = iter(specs)
+
+        def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+            return True
+
+        def suggest(self, trial_id: str) -> dict[str, Any] | None:
+            return {"spec": next(self._specs).canonical_json()}
+
+        def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+            pass
+
+        def save(self, checkpoint_path: str) -> None:
+            pass
+
+        def restore(self, checkpoint_path: str) -> None:
+            pass
+
+    return Queue()
 
 
 def _trajectory_id(trial: Any) -> str:
@@ -190,8 +192,24 @@ def _reason(error: Exception | None) -> str:
     return LOST
 
 
-def _reporter(progress: Progress) -> "Callback":
-    """A Tune callback that tells `progress` what happens."""
+def _stopper(outage: Outage) -> "Stopper":
+    """Ends Tune's run when the storage is gone."""
+    from ray.tune import Stopper
+
+    class StopWhenGone(Stopper):
+        """Stops everything or nothing."""
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return outage.is_total
+
+    return StopWhenGone()
+
+
+def _reporter(progress: Progress, outage: Outage) -> "Callback":
+    """A Tune callback that tells `progress` and `outage` what happens."""
     from ray.tune import Callback
 
     class Reporter(Callback):
@@ -205,6 +223,10 @@ def _reporter(progress: Progress) -> "Callback":
             progress.round_finished(_trajectory_id(trial), result["rounds"])
             if result["done"]:
                 progress.ended(_trajectory_id(trial), result["error"])
+            if result["storage_failed"]:
+                outage.failed(progress.running)
+            elif not result["error"]:
+                outage.worked()
 
         def __reduce__(self) -> tuple[type[Callback], tuple[()]]:
             """Tune pickles its set-up for a restore that is never made: a live display cannot go along."""

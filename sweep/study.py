@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Strict, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, model_validator
 
 from sweep.analysis_plan import AnalysisPlan, ArmChoice, default_arm
 from sweep.fields import AcquisitionName, Positive, Rate, Section, Seed
@@ -73,6 +73,12 @@ def _mc_budgets(value: object) -> object:
     if isinstance(value, list | tuple) and all(type(item) is int for item in value):
         return tuple(sorted(set(value)))
     raise ValueError("all, last, none, or a list of label budgets")
+
+
+def _gpu_share(value: float) -> float:
+    if value > 1 and value != round(value):
+        raise ValueError("a share of one GPU, at most 1, or a whole number of GPUs")
+    return value
 
 
 MOST_ROUNDS = 10_000
@@ -215,8 +221,10 @@ class Resources(Section):
 
     cpu: Positive = 1
     """Cores, and so threads, of a trial."""
-    gpu: Annotated[float, Field(ge=0)] = 0.0
-    """Share of a GPU; above 0, trials compute on CUDA."""
+    gpu: Annotated[float, Field(ge=0), AfterValidator(_gpu_share)] = 0.0
+    """Share of a GPU (0.125: eight trials share one), or whole ones; above 0, trials compute on CUDA."""
+    storage_patience: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds for which trouble of the storage that may pass is waited out."""
     scoring_batch: Positive = 64
     """Reviews a batch when scoring and evaluating."""
     store_predictions: bool = True

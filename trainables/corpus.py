@@ -74,6 +74,11 @@ class Corpus:
     num_embeddings: int
     """V, rows of the embedding matrix: the words kept, padding and unknown."""
 
+    @property
+    def num_bytes(self) -> int:
+        """What the arrays take in memory."""
+        return sum(array.nbytes for _, _, array in _arrays(self))
+
     @cached_property
     def digest(self) -> str:
         """The source's name and the SHA-256 of all that a trajectory can see."""

@@ -15,3 +15,11 @@ class SupersededError(Exception):
 
 class LedgerError(Exception):
     """A ledger holds something that cannot be trusted. Nothing is guessed and nothing is deleted."""
+
+
+class StorageError(OSError):
+    """The storage is full, read-only, or has been gone for longer than was worth waiting: no fault of what was computed."""
+
+
+class NodeError(Exception):
+    """A machine cannot run trials of this launch; the message names it, what it lacks, and the remedy."""

@@ -1,4 +1,4 @@
-"""How this process computes: threads and determinism set, and the circumstances that can change the last bits written down."""
+"""How this process computes: threads and determinism set, the circumstances that can change the last bits, and memory that ran out."""
 
 import os
 import platform
@@ -7,7 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from trainables.errors import ComputationError
 from trainables.spec import Execution
+
+NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+"""What torch's allocators say when they have no memory, in errors that have no type of their own."""
 
 
 def make_deterministic(execution: Execution) -> None:
@@ -42,3 +46,20 @@ def _processor() -> str:
             return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of the GPU or of the machine, ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+
+
+def out_of_memory(error: BaseException, execution: Execution) -> ComputationError:
+    """The error to report when memory ran out and smaller scoring batches did not help."""
+    where, share = ("the GPU", "resources.gpu") if execution.device == "cuda" else ("this machine", "resources.cpu")
+    first_line = str(error).partition("\n")[0]
+    return ComputationError(
+        f"out of memory on {where} (of {platform.node()}), at a scoring batch of {execution.scoring_batch} too: raise {share}, so that "
+        f"fewer trials share it, or lower resources.scoring_batch, training.batch_size or data.max_tokens ({first_line})"
+    )

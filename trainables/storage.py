@@ -7,6 +7,7 @@ renaming, because a link, unlike a rename, fails if the name is taken. On an obj
 rare writer in between.
 """
 
+import errno
 import os
 import uuid
 from pathlib import Path, PurePosixPath
@@ -47,26 +48,32 @@ class Storage(Protocol):
         """Remove a name; nothing happens if it is not there."""
 
 
-def open_storage(location: str) -> Storage:
+def open_storage(location: str, *, must_exist: bool = False) -> Storage:
     """Storage at a path or a URI.
+
+    Args:
+        location: a folder, or a URI; what follows a ``?`` is options of ``pyarrow.fs``.
+        must_exist: a folder that is not there is trouble, and is never made: where a shared path is not mounted, a worker would
+            else fill its own disk with rounds that nobody finds.
 
     Raises:
         ValueError: the URI's scheme is not one that ``pyarrow.fs`` knows.
     """
     if "://" not in location:
-        return LocalStorage(Path(location))
+        return LocalStorage(Path(location), Path(location) if must_exist else None)
     filesystem, path = pafs.FileSystem.from_uri(location)
     if isinstance(filesystem, pafs.LocalFileSystem):
-        return LocalStorage(Path(path))
-    return ObjectStorage(filesystem, PurePosixPath(path), location.rstrip("/"))
+        return LocalStorage(Path(path), Path(path) if must_exist else None)
+    return ObjectStorage(filesystem, PurePosixPath(path), location)
 
 
 class LocalStorage:
     """A folder of a local or shared file system."""
 
-    def __init__(self, root: Path) -> None:
-        """Nothing is created before the first write."""
+    def __init__(self, root: Path, anchor: Path | None = None) -> None:
+        """Nothing is created before the first write, and `anchor` never: it must be there."""
         self.root = root
+        self._anchor = anchor
 
     @property
     def location(self) -> str:
@@ -75,7 +82,7 @@ class LocalStorage:
 
     def folder(self, name: str) -> "LocalStorage":
         """The folder `name` inside this one."""
-        return LocalStorage(self.root / name)
+        return LocalStorage(self.root / name, self._anchor)
 
     def read(self, name: str) -> bytes:
         """The file's bytes."""
@@ -83,11 +90,11 @@ class LocalStorage:
 
     def write(self, name: str, data: bytes) -> None:
         """Durable and atomic."""
-        write_durably(self.root / name, data)
+        write_durably(self.root / name, data, anchor=self._anchor)
 
     def create(self, name: str, data: bytes) -> bool:
         """Durable, atomic, and never over another's file."""
-        return write_durably(self.root / name, data, replace=False)
+        return write_durably(self.root / name, data, replace=False, anchor=self._anchor)
 
     def exists(self, name: str) -> bool:
         """Whether the file is there."""
@@ -110,9 +117,12 @@ class LocalStorage:
         (self.root / name).unlink(missing_ok=True)
 
 
-def write_durably(path: Path, data: bytes, *, replace: bool = True) -> bool:
-    """Write a file so that after any crash it is there whole or not at all; False if it was there and `replace` is false."""
-    _make_folder(path.parent)
+def write_durably(path: Path, data: bytes, *, replace: bool = True, anchor: Path | None = None) -> bool:
+    """Write a file so that after any crash it is there whole or not at all; False if it was there and `replace` is false.
+
+    Folders are made as needed, but neither `anchor` nor what is above it.
+    """
+    _make_folder(path.parent, anchor)
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         with temporary.open("xb") as file:
@@ -131,9 +141,11 @@ def write_durably(path: Path, data: bytes, *, replace: bool = True) -> bool:
     return True
 
 
-def _make_folder(folder: Path) -> None:
+def _make_folder(folder: Path, anchor: Path | None) -> None:
     if not folder.is_dir():
-        _make_folder(folder.parent)
+        if folder == anchor:
+            raise OSError(errno.ENODEV, "this folder is not on this machine; is the shared storage mounted?", str(folder))
+        _make_folder(folder.parent, anchor)
         folder.mkdir(exist_ok=True)
         _flush_folder(folder.parent)
 
@@ -160,7 +172,8 @@ class ObjectStorage:
 
     def folder(self, name: str) -> "ObjectStorage":
         """The prefix `name` below this one."""
-        return ObjectStorage(self._filesystem, self._root / name, f"{self.location}/{name}")
+        path, mark, options = self.location.partition("?")
+        return ObjectStorage(self._filesystem, self._root / name, f"{path.rstrip('/')}/{name}{mark}{options}")
 
     def read(self, name: str) -> bytes:
         """The object's bytes."""
@@ -169,7 +182,13 @@ class ObjectStorage:
 
     def write(self, name: str, data: bytes) -> None:
         """One put."""
-        self._filesystem.create_dir(str((self._root / name).parent), recursive=True)
+        try:
+            self._put(name, data)
+        except FileNotFoundError:  # object stores have no folders; a file system that stands in for one has
+            self._filesystem.create_dir(str((self._root / name).parent), recursive=True)
+            self._put(name, data)
+
+    def _put(self, name: str, data: bytes) -> None:
         with self._filesystem.open_output_stream(self._path(name)) as stream:
             stream.write(data)
 

@@ -4,36 +4,31 @@ Tune may reuse this object's process for another trajectory (`reset_config`), or
 it begins from the ledger, so nothing of a previous trial can leak and no Tune checkpoint is needed.
 
 What may be retried and what may not is decided here. A worker that vanishes raises nothing: Tune sees it and starts the trial
-again. Everything that *can* raise is a fault of the computation or of the storage and would raise again, so it ends the trial: it is
-written to the ledger and handed to the driver in the trial's last result.
+again. Whatever raises in a trial would raise again, so it ends the trial: it is handed to the driver in the trial's last result, and a
+fault of the computation is written to the ledger too. Trouble of the storage has been waited out by then, and is marked as what it is:
+the driver stops a launch whose storage is gone. Memory that ran out is the one thing that is tried again here, once, with smaller
+scoring batches.
 
 The driver imports this file to name the trainable, and computes nothing: torch is imported in the worker, on its first trajectory.
 """
 
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from ray.tune import Trainable
 
 from trainables.corpus import Corpus
-from trainables.errors import SupersededError
+from trainables.errors import StorageError, SupersededError
 from trainables.ledger import Ledger
+from trainables.node import TRAJECTORIES, TrialContext, check
+from trainables.patience import open_patiently
 from trainables.rounds import Round
-from trainables.spec import Execution, TrajectorySpec
-from trainables.storage import open_storage
+from trainables.spec import TrajectorySpec
 
-
-@dataclass(frozen=True)
-class TrialContext:
-    """What all trials of a launch share."""
-
-    trajectories: str
-    """Where the trajectories' folders are: a path or a URI."""
-    launch: str
-    """Name of the launch, for the attempt records."""
-    execution: Execution
+SMALLER = 4
+"""What the scoring batch is divided by when memory ran out."""
 
 
 class TrajectoryTrainable(Trainable):
@@ -46,7 +41,11 @@ class TrajectoryTrainable(Trainable):
             config: ``spec``, the canonical JSON of the trajectory.
             corpus: from Ray's object store, which holds one copy per node.
             context: where the ledgers are, and how to execute.
+
+        Raises:
+            NodeError: this machine cannot run trials of the launch.
         """
+        check(context)
         self._corpus = corpus
         self._context = context
         self.reset_config(config)
@@ -54,7 +53,9 @@ class TrajectoryTrainable(Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another trajectory; nothing is read or computed before `step`, where failures are recorded."""
         self._spec = TrajectorySpec.from_json(new_config["spec"])
-        self._ledger = Ledger(open_storage(self._context.trajectories).folder(self._spec.trajectory_id), self._spec)
+        study = open_patiently(self._context.study, self._context.patience_seconds, must_exist=True)
+        self._ledger = Ledger(study.folder(f"{TRAJECTORIES}/{self._spec.trajectory_id}"), self._spec)
+        self._execution = self._context.execution
         self._attempt: int | None = None
         self._rounds: Iterator[Round] = iter(())
         return True
@@ -63,35 +64,56 @@ class TrajectoryTrainable(Trainable):
         """Finish one round; the last one seals the ledger.
 
         Returns:
-            ``done``, ``rounds`` (finished so far), and ``error`` (None, or why the trial ended).
+            ``done``, ``rounds`` (finished so far), ``error`` (None, or why the trial ended), and ``storage_failed``.
         """
         try:
             return self._next_round()
         except SupersededError:  # a worker that was thought lost was quicker: go on from what it committed
             self._attempt = None
-            return {"done": False, "rounds": self._ledger.num_rounds, "error": None}
+            return self._result()
+        except StorageError as error:
+            return self._result(f"{platform.node()}: {error}", storage_failed=True)
         except Exception as error:  # every failure is recorded and reported; none may look like a lost worker
-            return {"done": True, "rounds": self._ledger.num_rounds, "error": self._record(error)}
+            if self._may_shrink(error):
+                self._execution = replace(self._execution, scoring_batch=self._execution.scoring_batch // SMALLER)
+                self._attempt, self._rounds = None, iter(())  # lets go of what the round held
+                return self._result()
+            return self._result(self._record(error))
+
+    def _result(self, error: str | None = None, *, done: bool = False, storage_failed: bool = False) -> dict[str, Any]:
+        done = done or error is not None
+        return {"done": done, "rounds": self._ledger.num_rounds, "error": error, "storage_failed": storage_failed}
+
+    def _may_shrink(self, error: Exception) -> bool:
+        """Whether memory ran out with the batch that was asked for; the smaller one is tried once."""
+        from trainables.execution import is_out_of_memory
+
+        whole = self._execution.scoring_batch == self._context.execution.scoring_batch
+        return whole and self._execution.scoring_batch >= SMALLER and is_out_of_memory(error)
 
     def _next_round(self) -> dict[str, Any]:
         if self._attempt is None:
             from trainables.execution import circumstances, make_deterministic
             from trainables.trajectory import rounds
 
-            make_deterministic(self._context.execution)
+            make_deterministic(self._execution)
             finished = self._ledger.read()
-            self._attempt = self._ledger.begin_attempt(self._context.launch, circumstances(self._context.execution))
-            self._rounds = rounds(self._spec, self._corpus, finished, self._context.execution)
+            self._attempt = self._ledger.begin_attempt(self._context.launch, circumstances(self._execution))
+            self._rounds = rounds(self._spec, self._corpus, finished, self._execution)
         finished_round = next(self._rounds, None)
         if finished_round is not None:
             self._ledger.append(finished_round, self._attempt)
         done = self._ledger.num_rounds == self._spec.num_rounds
         if done:
             self._ledger.seal()
-        return {"done": done, "rounds": self._ledger.num_rounds, "error": None}
+        return self._result(done=done)
 
     def _record(self, error: Exception) -> str:
         """Write the failure to the ledger, if that can still be done, and return it as a line."""
+        from trainables.execution import is_out_of_memory, out_of_memory
+
+        if is_out_of_memory(error):
+            error = out_of_memory(error, self._execution)
         line = f"{type(error).__name__}: {error}"
         try:
             self._ledger.record_failure(error, {"launch": self._context.launch, "host": platform.node()})
