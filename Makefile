@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-all check help
+.PHONY: quickstart test test-all test-cluster check help
 
 help:  ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,10 +17,17 @@ quickstart: $(VENV)/.ready  ## run the generated study from planning to report (
 	$(BIN)/python -m sweep.launch
 
 test: $(VENV)/.ready  ## the ordinary tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not cluster"
 
-test-all: $(VENV)/.ready  ## all tests; those on real reviews need IMDB_PATH
-	$(BIN)/python -m pytest
+test-all: $(VENV)/.ready  ## all tests on one machine; those on real reviews need IMDB_PATH
+	$(BIN)/python -m pytest -m "not cluster"
+
+test-cluster: $(VENV)/.ready-cluster  ## a real cluster of network namespaces, and what it survives; needs root
+	$(BIN)/python -m pytest -m cluster -s
+
+$(VENV)/.ready-cluster: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,cluster]'
+	@touch $@
 
 check: $(VENV)/.ready  ## lint, format and types
 	$(BIN)/ruff check .
