@@ -23,9 +23,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import pyarrow.parquet as pq
+import yaml
 from rich.console import Console
 from rich.table import Table
 

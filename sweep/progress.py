@@ -48,6 +48,7 @@ class Progress:
         """Errors of the trajectories that failed, by id."""
         self.given_up: dict[str, str] = {}
         """Trajectories whose workers vanished too often, with the last reason, by id."""
+        self._told: set[str] = set()
         self._first_start: float | None = None
         self._began = self._logged = time.monotonic()
         self._live = Live(console=console, get_renderable=self._line, refresh_per_second=2, transient=True) if console.is_terminal else None
@@ -94,6 +95,9 @@ class Progress:
         """Tune does not start the trial again."""
         self._running.discard(trajectory_id)
         self.given_up[trajectory_id] = reason
+        if reason not in self._told:  # one machine that cannot run trials would say so for each
+            self._told.add(reason)
+            self._console.print(f"[yellow]put back[/] {trajectory_id}: {escape(reason)}", highlight=False, soft_wrap=True)
 
     @property
     def running(self) -> AbstractSet[str]:

@@ -1,5 +1,6 @@
 """How this process computes: threads and determinism set, the circumstances that can change the last bits, and memory that ran out."""
 
+import gc
 import os
 import platform
 from collections.abc import Mapping
@@ -53,6 +54,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+
+
+def release_memory() -> None:
+    """Give back what a failed round held: to the machine, and to the other trials on the GPU."""
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def out_of_memory(error: BaseException, execution: Execution) -> ComputationError:

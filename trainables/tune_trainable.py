@@ -23,9 +23,10 @@ from trainables.corpus import Corpus
 from trainables.errors import StorageError, SupersededError
 from trainables.ledger import Ledger
 from trainables.node import TRAJECTORIES, TrialContext, check
-from trainables.patience import open_patiently
+from trainables.patience import Patient
 from trainables.rounds import Round
 from trainables.spec import TrajectorySpec
+from trainables.storage import open_storage
 
 SMALLER = 4
 """What the scoring batch is divided by when memory ran out."""
@@ -46,6 +47,7 @@ class TrajectoryTrainable(Trainable):
             NodeError: this machine cannot run trials of the launch.
         """
         check(context)
+        self._study = open_storage(context.study, must_exist=True)
         self._corpus = corpus
         self._context = context
         self.reset_config(config)
@@ -53,7 +55,7 @@ class TrajectoryTrainable(Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another trajectory; nothing is read or computed before `step`, where failures are recorded."""
         self._spec = TrajectorySpec.from_json(new_config["spec"])
-        study = open_patiently(self._context.study, self._context.patience_seconds, must_exist=True)
+        study = Patient(self._study, self._context.patience_seconds)  # each trial has its own patience
         self._ledger = Ledger(study.folder(f"{TRAJECTORIES}/{self._spec.trajectory_id}"), self._spec)
         self._execution = self._context.execution
         self._attempt: int | None = None
@@ -93,9 +95,11 @@ class TrajectoryTrainable(Trainable):
 
     def _next_round(self) -> dict[str, Any]:
         if self._attempt is None:
-            from trainables.execution import circumstances, make_deterministic
+            from trainables.execution import circumstances, make_deterministic, release_memory
             from trainables.trajectory import rounds
 
+            if self._execution != self._context.execution:
+                release_memory()
             make_deterministic(self._execution)
             finished = self._ledger.read()
             self._attempt = self._ledger.begin_attempt(self._context.launch, circumstances(self._execution))
