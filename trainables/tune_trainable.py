@@ -13,6 +13,7 @@ The driver imports this file to name the trainable, and computes nothing: torch 
 """
 
 import platform
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 from ray.tune import Trainable
 
 from trainables.corpus import Corpus
-from trainables.errors import StorageError, SupersededError
+from trainables.errors import NodeError, StorageError, SupersededError
 from trainables.ledger import Ledger
 from trainables.node import TRAJECTORIES, TrialContext, check
 from trainables.patience import Patient
@@ -30,6 +31,11 @@ from trainables.storage import open_storage
 
 SMALLER = 4
 """What the scoring batch is divided by when memory ran out."""
+
+
+def _hold(context: TrialContext) -> None:
+    """Wait before a trial that could not even begin is given back: a machine without the storage would else soon have had them all."""
+    time.sleep(context.patience_seconds)
 
 
 class TrajectoryTrainable(Trainable):
@@ -46,7 +52,11 @@ class TrajectoryTrainable(Trainable):
         Raises:
             NodeError: this machine cannot run trials of the launch.
         """
-        check(context)
+        try:
+            check(context)
+        except NodeError:
+            _hold(context)
+            raise
         self._study = open_storage(context.study, must_exist=True)
         self._corpus = corpus
         self._context = context
@@ -74,6 +84,8 @@ class TrajectoryTrainable(Trainable):
             self._attempt = None
             return self._result()
         except StorageError as error:
+            if self._attempt is None:
+                _hold(self._context)
             return self._result(f"{platform.node()}: {error}", storage_failed=True)
         except Exception as error:  # every failure is recorded and reported; none may look like a lost worker
             if self._may_shrink(error):
