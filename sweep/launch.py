@@ -179,6 +179,8 @@ def _run_under_lease(request: Request, command: list[str], output: Console, *, o
                 signal.signal(number, signal.SIG_IGN)  # an impatient second Ctrl-C must not break the clean end
             outcome = "taken over" if lease.lost else "interrupted"
         finally:
+            if outcome == "storage gone":
+                folder = StudyFolder.existing(context.study, patience_seconds=0)  # the trials have waited long enough
             with suppress(StorageError) if outcome == "storage gone" else nullcontext():
                 folder.write_launch(name, record | {"ended": now(), "outcome": outcome, "failed": progress.failed})
     return Ended(outcome, progress.failed)
