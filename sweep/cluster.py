@@ -100,12 +100,12 @@ def preflight(context: TrialContext, resources: Resources, corpus_bytes: int, ou
     Raises:
         RequestError: a line for each machine and problem.
     """
-    import ray
-
-    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    nodes = _alive()
     able = [node for node in nodes if _holds(node, resources)]
     found = [(node, text) for node in nodes for text in _memory_problems(node, corpus_bytes, node in able)]
     found += _ask(nodes, able, context, resources)
+    still_there = {node["NodeID"] for node in _alive()}
+    found = [(node, text) for node, text in found if node["NodeID"] in still_there]  # one that died meanwhile is no obstacle
     if found:
         lines = [f"  {_name(node)}: {text}" for node, text in found]
         raise RequestError("these machines of the cluster cannot run the study:\n" + "\n".join(lines))
@@ -117,6 +117,13 @@ def preflight(context: TrialContext, resources: Resources, corpus_bytes: int, ou
             "Otherwise stop with Ctrl-C, and ask for less (resources.cpu, resources.gpu)",
             soft_wrap=True,
         )
+
+
+def _alive() -> list[dict[str, Any]]:
+    """The cluster's machines, as Ray knows them."""
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def _holds(node: dict[str, Any], resources: Resources) -> bool:

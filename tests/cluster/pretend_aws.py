@@ -6,7 +6,6 @@ It proves the cluster file, the scaling and the failover. It does not prove AWS:
 import json
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,12 @@ TERMINATE = "import boto3, sys; boto3.client('ec2').terminate_instances(Instance
 
 
 class PretendAws:
-    """Serves until closed; `machines` is what EC2 has now, `events` what came and went."""
+    """Serves until closed; `machines` is what EC2 has now."""
 
     def __init__(self, network: Network) -> None:
         """Ready for `ray up` when this returns."""
         self.network = network
         self.machines: list[dict[str, Any]] = []
-        self.events: list[tuple[float, str, str]] = []
-        """Seconds, ``boots`` or ``is gone``, and the machine's name."""
         self.group = ""
         self._here: dict[str, str] = {}
         self._trouble: list[BaseException] = []
@@ -64,11 +61,9 @@ class PretendAws:
             name = "head" if machine["kind"] == "head" else machine["id"][-8:]
             self._here[machine["id"]] = name
             self.network.add(name, machine["private"], public=machine["public"], **self.environment())
-            self.events.append((time.monotonic(), "boots", name))
         elif machine["state"] not in ("pending", "running") and name in self.network.hosts:
             self.network.hosts[name].cut_link()
             self.network.remove(name)
-            self.events.append((time.monotonic(), "is gone", name))
 
     def running(self, kind: str | None = None) -> list[dict[str, Any]]:
         """EC2's machines that run."""
