@@ -7,7 +7,8 @@ import pytest
 import ray.autoscaler
 import yaml
 
-from tests.cluster_files import PROVIDER_KEYS, ROOT, document_problems, policy_problems, problems
+from tests.aws_setup import document_problems, policy_problems
+from tests.cluster_files import PROVIDER_KEYS, ROOT, problems
 
 AWS, ON_PREMISES = "cluster.yaml", "cluster.onprem.yaml"
 POLICIES = ("head-policy.json", "worker-policy.json")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.cluster_files import own_machines
 from tests.cluster.clusters import Cluster, make_laptop
+from tests.cluster.edited_files import own_machines
 from tests.cluster.hosts import require_root_and_tools
 from tests.cluster.networks import Network
 from tests.cluster.shared_storage import SharedStorage

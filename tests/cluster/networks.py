@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.cluster.cluster_files import ROOT
+from tests.cluster.edited_files import ROOT
 from tests.cluster.hosts import PREFIX, Host, ip, remove_namespace
 
 

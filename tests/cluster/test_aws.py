@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.aws_services import IMAGE, KEY_NAME
-from tests.cluster.cluster_files import aws
 from tests.cluster.clusters import Cluster, make_laptop
 from tests.cluster.conftest import Science, Stopwatch
+from tests.cluster.edited_files import aws
 from tests.cluster.hosts import require_root_and_tools, wait_for
 from tests.cluster.networks import Network
 from tests.cluster.pretend_aws import GATEWAY, PretendAws

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from tests.cluster.cluster_files import CPUS
 from tests.cluster.clusters import Cluster
 from tests.cluster.conftest import Science, Stopwatch
+from tests.cluster.edited_files import CPUS
 from tests.cluster.hosts import wait_for
 from tests.cluster.studies import TRAJECTORIES, ClusterStudy, Evidence, assert_same_science
 
