@@ -32,6 +32,10 @@ def require_root_and_tools() -> None:
     missing = [tool for tool in TOOLS if not shutil.which(tool, path=SYSTEM_PATH)]
     if missing:
         pytest.skip(f"a cluster of namespaces needs {', '.join(missing)} (Debian: iproute2 util-linux openssh-server rsync tmux git)")
+    own = ["unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    tried = subprocess.run(own, capture_output=True, text=True)
+    if tried.returncode != 0:
+        pytest.skip(f"namespaces cannot be made here, although this is root: {tried.stderr.strip()}")
 
 
 def wait_for(condition: Callable[[], object], what: str, seconds: float = 60.0, pause: float = 0.2) -> None:
