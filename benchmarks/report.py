@@ -29,10 +29,9 @@ from rich.table import Table
 
 from analysis.findings import findings
 from analysis.frames import read_study
+from benchmarks.planning import corpus_of, large_study
 from sweep.folder import StudyFolder
 from sweep.plan import make_plan
-from sweep.study import Study
-from trainables.corpus import Corpus, Reviews
 from trainables.ledger import SEALED
 from trainables.rounds import Row, schema
 from trainables.spec import TrajectorySpec
@@ -40,29 +39,6 @@ from trainables.storage import LocalStorage
 
 MEASURE = "--measure"
 """Of the process that reads; its folder follows."""
-
-
-def large_study(seeds: int) -> Study:
-    """The shape of the full study: six acquisition functions, three rates, four T; 57 trajectories a seed, most of them 20 rounds."""
-    return Study.model_validate(
-        {
-            "study": f"large-{seeds}",
-            "data": {"source": "synthetic"},
-            "protocol": {"label_budgets": {"start": 250, "stop": 16_000, "growth": 1.25}, "eval_mc_budgets": "last"},
-            "grid": {
-                "seeds": seeds,
-                "acquisition": ["random", "softmax_entropy", "entropy", "bald", "mean_std", "variation_ratio"],
-                "dropout_rate": [0.1, 0.25, 0.5],
-                "mc_passes": [5, 10, 20, 50],
-            },
-        }
-    )
-
-
-def corpus_of(num_train: int) -> Corpus:
-    """As many one-word reviews as planning needs."""
-    reviews = Reviews(np.full((num_train, 1), 2, np.int32), np.ones(num_train, np.int32), np.arange(num_train, dtype=np.int32) % 2)
-    return Corpus("synthetic", reviews, reviews, ("neg", "pos"), 3)
 
 
 def seal(folder: StudyFolder, spec: TrajectorySpec, rng: np.random.Generator) -> None:

@@ -6,14 +6,14 @@ Guessing from results which cells agree is worse. Here cells that *cannot* diffe
 cells that cannot mean anything are refused by name; and the plan says which and why. Whatever is left is one `TrajectorySpec` per
 distinct id, so that equal work has one name whoever asks for it, and finished work is never done again.
 
-Order: seed-major, so that whole paired blocks finish early and a running study can be analysed; in a block the longest first, so
-that no core idles at the end behind one late long trajectory.
+Order: seed-major, so that whole paired blocks finish early and a running study can be analysed; in a block the longest first. What
+the end of a study needs besides, so that no core idles there, depends on the machines: ``schedule.py`` sees to it when they are known.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -83,41 +83,64 @@ class Plan:
         return [spec for trajectory_id, spec in self.specs.items() if trajectory_id not in finished]
 
 
+@dataclass(frozen=True)
+class _Arm:
+    """What the cells of all seeds at one point of the other axes have in common."""
+
+    acquisition: str
+    dropout_rate: float
+    mc_passes: int | None
+    spec: TrajectorySpec | None
+    """Of the first seed; None if the cells are refused."""
+    note: str | None
+
+
 def make_plan(study: Study, corpus: Corpus) -> Plan:
     """All cells of the study's grid, and their unique trajectories in the order of running.
+
+    What a cell amounts to and what it costs does not depend on its seed, and is worked out once an arm: of 100,000 cells that takes
+    half of the time.
 
     Raises:
         RequestError: budgets beyond the training reviews, or nothing left to run.
         ValueError: two specs that differ share an id.
     """
     _check_against(study, corpus)
-    common = _common_fields(study, corpus)
+    arms = _arms(study, corpus)
+    first_costs = {arm.spec: cost_tokens(arm.spec, corpus) for arm in arms if arm.spec}
+    if not first_costs:
+        raise RequestError("every cell of the grid is refused:\n" + "\n".join(sorted({str(arm.note) for arm in arms})))
+    longest_first = sorted(first_costs, key=lambda spec: -first_costs[spec])
     cells: list[Cell] = []
     specs: dict[str, TrajectorySpec] = {}
-    for point in _points(study):
-        seed, acquisition, dropout_rate, mc_passes = point
-        spec, note = _spec_of_cell(study, corpus, common, point)
-        cells.append(Cell(seed, acquisition, dropout_rate, mc_passes, spec.trajectory_id if spec else None, note))
-        if spec and specs.setdefault(spec.trajectory_id, spec) != spec:
-            raise ValueError(f"two trajectories that differ share the id {spec.trajectory_id}: {spec} and {specs[spec.trajectory_id]}")
-    if not specs:
-        raise RequestError("every cell of the grid is refused:\n" + "\n".join(sorted({str(cell.note) for cell in cells})))
-    costs = {trajectory_id: cost_tokens(spec, corpus) for trajectory_id, spec in specs.items()}
-    seeds = {seed: position for position, seed in enumerate(study.grid.seeds)}
-    order = sorted(specs, key=lambda trajectory_id: (seeds[specs[trajectory_id].seed], -costs[trajectory_id]))
-    return Plan(tuple(cells), {trajectory_id: specs[trajectory_id] for trajectory_id in order}, costs)
+    costs: dict[str, float] = {}
+    for seed in study.grid.seeds:
+        ids: dict[TrajectorySpec | None, str | None] = {None: None}
+        for first in longest_first:
+            spec = replace(first, seed=seed)
+            ids[first] = spec.trajectory_id
+            if specs.setdefault(spec.trajectory_id, spec) != spec:
+                raise ValueError(f"two trajectories that differ share the id {spec.trajectory_id}: {spec} and {specs[spec.trajectory_id]}")
+            costs[spec.trajectory_id] = first_costs[first]
+        cells += [Cell(seed, arm.acquisition, arm.dropout_rate, arm.mc_passes, ids[arm.spec], arm.note) for arm in arms]
+    return Plan(tuple(cells), specs, costs)
 
 
-def _points(study: Study) -> Iterator[tuple[int, str, float, int | None]]:
-    """The grid's points, seed-major; T is None for the full-data model."""
+def _arms(study: Study, corpus: Corpus) -> list[_Arm]:
+    """The arms of the grid, and what becomes of each."""
+    common = _common_fields(study, corpus) | {"seed": study.grid.seeds[0]}
+    return [_Arm(*point, *_spec_of_cell(study, corpus, common, point)) for point in _points(study)]
+
+
+def _points(study: Study) -> Iterator[tuple[str, float, int | None]]:
+    """The grid's points but for the seed; T is None for the full-data model."""
     grid = study.grid
-    for seed in grid.seeds:
-        for dropout_rate in grid.dropout_rate:
-            if study.baseline.full_data:
-                yield seed, FULL_DATA, dropout_rate, None
-            for acquisition in grid.acquisition:
-                for mc_passes in grid.mc_passes:
-                    yield seed, acquisition, dropout_rate, mc_passes
+    for dropout_rate in grid.dropout_rate:
+        if study.baseline.full_data:
+            yield FULL_DATA, dropout_rate, None
+        for acquisition in grid.acquisition:
+            for mc_passes in grid.mc_passes:
+                yield acquisition, dropout_rate, mc_passes
 
 
 def _check_against(study: Study, corpus: Corpus) -> None:
@@ -137,10 +160,10 @@ def _common_fields(study: Study, corpus: Corpus) -> dict[str, Any]:
 
 
 def _spec_of_cell(
-    study: Study, corpus: Corpus, common: Mapping[str, Any], point: tuple[int, str, float, int | None]
+    study: Study, corpus: Corpus, common: Mapping[str, Any], point: tuple[str, float, int | None]
 ) -> tuple[TrajectorySpec | None, str | None]:
     """The trajectory that stands for a cell, or None; and the reason where it is not the cell's very own."""
-    seed, acquisition, dropout_rate, mc_passes = point
+    acquisition, dropout_rate, mc_passes = point
     sites = {name: None if rate == dropout_rate else rate for name, rate in common.items() if name.endswith("_dropout")}
     drops_nothing = dropout_rate == 0 and not any(sites.values())
     note = None
@@ -153,7 +176,6 @@ def _spec_of_cell(
     fields = {
         **common,
         **sites,
-        "seed": seed,
         "acquisition": acquisition,
         "dropout_rate": dropout_rate,
         "mc_passes": mc_passes,
