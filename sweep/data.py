@@ -17,7 +17,6 @@ from trainables.sources import Source
 from trainables.sources.download import IMDB_FILE, IMDB_MD5, IMDB_URL, download
 from trainables.sources.imdb import ImdbSource
 from trainables.sources.synthetic import SyntheticSource
-from trainables.sources.table import TableSource
 
 
 def cache_folder() -> Path:
@@ -57,6 +56,8 @@ def _source(data: Data, console: Console) -> Source:
         case ImdbData():
             return ImdbSource(_imdb_path(data.path, lambda target: _download_imdb(target, console)))
         case TableData():
+            from trainables.sources.table import TableSource  # pandas with it: half of what a dry run imports
+
             test_path = Path(data.test_path) if data.test_path else None
             return TableSource(Path(data.path), data.text, data.label, test_path, data.test_fraction, data.split_seed)
         case SyntheticData():

@@ -51,6 +51,12 @@ def test_what_starts_fast_loads_neither_torch_nor_ray(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
+def test_planning_loads_no_tables() -> None:
+    """Pandas is half of what a dry run would import, and only reviews in tables need it."""
+    program = "import sys, sweep.launch; print('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
 def reads() -> set[str]:
     """Every attribute that the packages read, but for the declarations themselves."""
     found: set[str] = set()

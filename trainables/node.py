@@ -60,13 +60,20 @@ class TrialContext:
 @cache
 def code_version() -> CodeVersion:
     """Of the code that this process runs."""
+    return CodeVersion(_digest(), _commit(), _packages())
+
+
+def _digest() -> str:
     package = Path(__file__).parent
     sha = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         sha.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
-    packages = tuple(f"{name}=={importlib.metadata.version(name)}" for name in EXACT)
-    sha.update("\n".join(packages).encode())
-    return CodeVersion(sha.hexdigest(), _commit(), packages)
+    sha.update("\n".join(_packages()).encode())
+    return sha.hexdigest()
+
+
+def _packages() -> tuple[str, ...]:
+    return tuple(f"{name}=={importlib.metadata.version(name)}" for name in EXACT)
 
 
 def _commit() -> str:
@@ -103,9 +110,10 @@ def check(context: TrialContext) -> None:
 
 
 def _code_problems(context: TrialContext) -> list[str]:
-    here, there = code_version(), context.code
-    if here.digest == there.digest:
+    there = context.code
+    if _digest() == there.digest:  # each worker process asks; git, which only people need, would cost each of them two processes
         return []
+    here = code_version()
     if here.packages != there.packages:
         return [f"has {', '.join(here.packages)}, the launch has {', '.join(there.packages)}; install constraints.txt on both"]
     return [f"has other code: {here.commit}, the launch has {there.commit}; bring the launch's code there (ray up does)"]
