@@ -23,7 +23,7 @@ class Progress:
     """Counts what happens and shows it.
 
     The time left is estimated from the planned cost (in tokens) of the rounds that this launch has finished and of those that it
-    has still to do.
+    has still to do. Sums are kept, not taken: the line of a study of 100,000 trajectories is drawn twice a second.
     """
 
     def __init__(
@@ -41,7 +41,8 @@ class Progress:
         self._total = {trajectory_id: spec.num_rounds for trajectory_id, spec in remaining.items()}
         self._cost_per_round = {trajectory_id: costs[trajectory_id] / spec.num_rounds for trajectory_id, spec in remaining.items()}
         self._done = {trajectory_id: done.get(trajectory_id, 0) for trajectory_id in remaining}
-        self._at_start = dict(self._done)
+        self._rounds, self._all_rounds = sum(self._done.values()), sum(self._total.values())
+        self._cost_spent, self._cost_open = 0.0, sum(map(self.cost_left, remaining))
         self._running: set[str] = set()
         self._finished = 0
         self.failed: dict[str, str] = {}
@@ -72,7 +73,11 @@ class Progress:
 
     def round_finished(self, trajectory_id: str, rounds: int) -> None:
         """A trajectory has so many rounds now."""
-        self._done[trajectory_id] = max(rounds, self._done[trajectory_id])
+        more = max(0, rounds - self._done[trajectory_id])
+        self._done[trajectory_id] += more
+        self._rounds += more
+        self._cost_spent += more * self._cost_per_round[trajectory_id]
+        self._cost_open -= more * self._cost_per_round[trajectory_id]
         if not self._live and time.monotonic() - self._logged > LOG_SECONDS:
             self._logged = time.monotonic()
             self._console.print(self._line())
@@ -84,6 +89,7 @@ class Progress:
             self._finished += 1
         else:
             self.failed[trajectory_id] = error
+            self._cost_open -= self.cost_left(trajectory_id)
             self._console.print(f"[red]failed[/] {trajectory_id}: {escape(error)}", highlight=False, soft_wrap=True)
 
     def lost(self, trajectory_id: str) -> None:
@@ -107,25 +113,24 @@ class Progress:
     @property
     def rounds(self) -> int:
         """Finished rounds of all trajectories of this launch."""
-        return sum(self._done.values())
+        return self._rounds
+
+    def cost_left(self, trajectory_id: str) -> float:
+        """Planned tokens of the rounds that a trajectory has still to do."""
+        return self._cost_per_round[trajectory_id] * (self._total[trajectory_id] - self._done[trajectory_id])
 
     def _line(self) -> Text:
-        rounds = f"{self.rounds:,}/{sum(self._total.values()):,} rounds"
+        rounds = f"{self.rounds:,}/{self._all_rounds:,} rounds"
         failed = f" · {len(self.failed)} failed" if self.failed else ""
         head = f"{self._finished:,}/{len(self._total):,} trajectories · {len(self._running)} running{failed} · {rounds}"
         return Text(f"{head} · {duration(time.monotonic() - self._began)} · {self._eta()}")
 
     def _eta(self) -> str:
-        spent = left = 0.0
-        for trajectory_id, cost in self._cost_per_round.items():
-            spent += cost * (self._done[trajectory_id] - self._at_start[trajectory_id])
-            if trajectory_id not in self.failed:
-                left += cost * (self._total[trajectory_id] - self._done[trajectory_id])
-        if not left:
+        if self._finished + len(self.failed) == len(self._total):
             return "done"
-        if not spent or self._first_start is None:
+        if not self._cost_spent or self._first_start is None:
             return "ETA ..."
-        return f"ETA {duration((time.monotonic() - self._first_start) * left / spent)}"
+        return f"ETA {duration((time.monotonic() - self._first_start) * max(0.0, self._cost_open) / self._cost_spent)}"
 
 
 def duration(seconds: float) -> str:
