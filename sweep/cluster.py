@@ -8,7 +8,7 @@ remedy. Machines that join later are asked by their worker processes (``trainabl
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -88,6 +88,22 @@ def check_resources(resources: Resources, available: dict[str, float]) -> None:
             )
 
 
+def places(resources: Resources) -> int:
+    """Trials that the machines of the connected cluster can hold beside each other."""
+    return sum(_places(node["Resources"], resources) for node in _alive())
+
+
+def _places(has: Mapping[str, float], resources: Resources) -> int:
+    """On one machine; what its trials do not share, a core or a GPU, is never split between two of them."""
+    on_cores = int(has.get("CPU", 0) / resources.cpu)
+    if not resources.gpu:
+        return on_cores
+    gpus = has.get("GPU", 0)
+    return min(
+        on_cores, int(gpus) * int(1 / resources.gpu) + int(gpus % 1 / resources.gpu) if resources.gpu < 1 else int(gpus / resources.gpu)
+    )
+
+
 def preflight(context: TrialContext, resources: Resources, corpus_bytes: int, output: Console) -> None:
     """Ask every machine of the connected cluster whether it can run the launch's trials.
 
@@ -101,7 +117,7 @@ def preflight(context: TrialContext, resources: Resources, corpus_bytes: int, ou
         RequestError: a line for each machine and problem.
     """
     nodes = _alive()
-    able = [node for node in nodes if _holds(node, resources)]
+    able = [node for node in nodes if _places(node["Resources"], resources)]
     found = [(node, text) for node in nodes for text in _memory_problems(node, corpus_bytes, node in able)]
     found += _ask(nodes, able, context, resources)
     still_there = {node["NodeID"] for node in _alive()}
@@ -124,11 +140,6 @@ def _alive() -> list[dict[str, Any]]:
     import ray
 
     return [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-
-
-def _holds(node: dict[str, Any], resources: Resources) -> bool:
-    has = node["Resources"]
-    return bool(has.get("CPU", 0) >= resources.cpu and has.get("GPU", 0) >= resources.gpu)
 
 
 def _memory_problems(node: dict[str, Any], corpus_bytes: int, for_trials: bool) -> list[str]:

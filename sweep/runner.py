@@ -1,8 +1,8 @@
 """Run trajectories as Ray Tune trials, and survive what can be survived.
 
-Tune gets the explicit list of what remains, in the plan's order, and processes that are reused from trial to trial (a fresh one
-costs seconds of imports). Its own checkpoints, result files and restore are not used: the ledger is the record, and a repeated
-launch simply has less to do.
+Tune gets the explicit list of what remains, in the order of ``schedule.py``, and processes that are reused from trial to trial (a
+fresh one costs seconds of imports). Its own checkpoints, result files and restore are not used: the ledger is the record, and a
+repeated launch simply has less to do.
 
 A vanished worker or node is a failure that Tune sees, and a trial goes on elsewhere from its ledger. Tune can only limit failures
 over a trial's whole life, or not at all; here the count starts anew with every finished round, so a long trial outlives any number
@@ -24,7 +24,9 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.cluster import places
 from sweep.progress import Progress
+from sweep.schedule import Queue
 from sweep.study import Resources
 from trainables.corpus import Corpus
 from trainables.errors import ComputationError
@@ -35,6 +37,7 @@ from trainables.storage import open_storage
 
 if TYPE_CHECKING:
     from ray.tune import Callback, Stopper
+    from ray.tune.schedulers import TrialScheduler
     from ray.tune.search import Searcher
 
 RETRIES = 2
@@ -83,7 +86,7 @@ def run(specs: Sequence[TrajectorySpec], corpus: Corpus, resources: Resources, c
     """Run trajectories until each is sealed or has failed; outcomes are told to `progress`.
 
     Args:
-        specs: in the order in which they are to be started.
+        specs: in the plan's order.
         corpus: goes to Ray's object store, one copy per node.
         resources: of one trial.
         context: what the trials share; its launch holds the study's lease.
@@ -102,7 +105,8 @@ def run(specs: Sequence[TrajectorySpec], corpus: Corpus, resources: Resources, c
     while left:
         rounds_before = progress.rounds
         progress.given_up.clear()
-        _run_pass(trainable, left, context.launch, progress, outage)
+        queue = Queue(left, progress.cost_left, lambda: places(resources))
+        _run_pass(trainable, queue, context.launch, progress, outage)
         if outage.is_total:
             return False
         left = [spec for spec in left if spec.trajectory_id in progress.given_up]
@@ -116,8 +120,8 @@ def run(specs: Sequence[TrajectorySpec], corpus: Corpus, resources: Resources, c
     return True
 
 
-def _run_pass(trainable: Any, specs: Sequence[TrajectorySpec], launch: str, progress: Progress, outage: Outage) -> None:
-    """One Tune run over the given trajectories."""
+def _run_pass(trainable: Any, queue: Queue, launch: str, progress: Progress, outage: Outage) -> None:
+    """One Tune run over the trajectories of a queue."""
     from ray import tune
 
     scratch = Path(tempfile.mkdtemp(prefix="al-sweep-"))
@@ -127,8 +131,9 @@ def _run_pass(trainable: Any, specs: Sequence[TrajectorySpec], launch: str, prog
             tune.Tuner(
                 trainable,
                 tune_config=tune.TuneConfig(
-                    search_alg=_queue(specs),
-                    num_samples=len(specs),
+                    search_alg=_source(queue),
+                    scheduler=_in_order(),
+                    num_samples=len(queue),
                     reuse_actors=True,
                     trial_name_creator=_trajectory_id,
                     trial_dirname_creator=_trajectory_id,
@@ -147,25 +152,22 @@ def _run_pass(trainable: Any, specs: Sequence[TrajectorySpec], launch: str, prog
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _queue(specs: Sequence[TrajectorySpec]) -> "Searcher":
-    """Tune's source of trials: the given trajectories in their order, each made into a trial when its turn comes.
+def _source(queue: Queue) -> "Searcher":
+    """Tune's source of trials: each trajectory is made into a trial when its turn comes.
 
     A grid search over the same list copies the whole list for each of its items: minutes before the first of 20,000 trials starts.
     """
     from ray.tune.search import Searcher
 
-    class Queue(Searcher):
-        """Suggests what was planned."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self._specs = iter(specs)
+    class Source(Searcher):
+        """Suggests what the queue holds."""
 
         def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
             return True
 
         def suggest(self, trial_id: str) -> dict[str, Any] | None:
-            return {"spec": next(self._specs).canonical_json()}
+            spec = queue.pop()
+            return {"trajectory_id": spec.trajectory_id, "spec": spec.canonical_json()}
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
             pass
@@ -176,11 +178,43 @@ def _queue(specs: Sequence[TrajectorySpec]) -> "Searcher":
         def restore(self, checkpoint_path: str) -> None:
             pass
 
-    return Queue()
+        def __reduce__(self) -> tuple[type[Searcher], tuple[()]]:
+            """Tune pickles its set-up for a restore that is never made: the queue need not go along."""
+            return Searcher, ()
+
+    return Source()
+
+
+def _in_order() -> "TrialScheduler":
+    """Tune's choice of the next trial: of those that wait, the first.
+
+    Tune's own first-in-first-out goes through all trials of the study at each event, and names a trial whose process is being reset a
+    second time; a process that is free in that moment then takes any of the waiting ones, out of order.
+    """
+    from ray.tune.experiment import Trial
+    from ray.tune.schedulers import FIFOScheduler
+
+    class InOrder(FIFOScheduler):
+        """Keeps the trials that are not finished, in their order; a retried one keeps its place."""
+
+        def __init__(self) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
+            self._open: dict[str, Trial] = {}
+
+        def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+            self._open.setdefault(trial.trial_id, trial)
+
+        def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+            for trial_id in [i for i, trial in self._open.items() if trial.status in (Trial.TERMINATED, Trial.ERROR)]:
+                del self._open[trial_id]
+            waiting = (trial for trial in self._open.values() if trial.status == Trial.PENDING)
+            return next((trial for trial in waiting if trial.temporary_state.ray_actor is None), None)
+
+    return InOrder()
 
 
 def _trajectory_id(trial: Any) -> str:
-    return TrajectorySpec.from_json(trial.config["spec"]).trajectory_id
+    return str(trial.config["trajectory_id"])
 
 
 def _reason(error: Exception | None) -> str:
@@ -227,6 +261,11 @@ def _reporter(progress: Progress, outage: Outage) -> "Callback":
                 outage.failed(progress.running)
             elif not result["error"]:
                 outage.worked()
+
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            """Let go of the statistics that Tune keeps of each trial: 20 of its 40 kB, for which a study of 20,000 has no use."""
+            trial.run_metadata.metric_analysis.clear()
+            trial.run_metadata.metric_n_steps.clear()
 
         def __reduce__(self) -> tuple[type[Callback], tuple[()]]:
             """Tune pickles its set-up for a restore that is never made: a live display cannot go along."""

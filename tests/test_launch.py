@@ -76,7 +76,9 @@ class TestAWholeStudy:
     def test_more_of_everything_runs_only_what_is_new(self, study_file: StudyWriter, storage: Path) -> None:
         before = round_files(storage / "tiny")
         grid = {"seeds": 3, "acquisition": ["random", "entropy", "bald"], "dropout_rate": [0.25, 0.5], "mc_passes": [3, 4]}
-        output = finish(study_file(grid=grid), storage)
+        begun_before = {path for path, _ in attempts(storage / "tiny")}
+        one_at_a_time = {"cpu": (os.cpu_count() or 1) // 2 + 1}
+        output = finish(study_file(grid=grid, resources=one_at_a_time), storage)
         # 3 seeds x 2 rates x (full, random, 2 x entropy, 2 x bald)
         assert "36  unique trajectories" in output
         assert "6  finished already" in output
@@ -84,6 +86,9 @@ class TestAWholeStudy:
         after = round_files(storage / "tiny")
         assert {path: after[path] for path in before} == before
         assert json.loads((storage / "tiny" / "report" / "report.json").read_text())["provenance"]["trajectories"]["finished"] == 36
+        new = sorted((record["begun"], path.parents[1]) for path, record in attempts(storage / "tiny") if path not in begun_before)
+        seeds = [json.loads((folder / "spec.json").read_text())["seed"] for _, folder in new]
+        assert seeds == [0] * 9 + [1] * 9 + [2] * 12
 
     def test_fewer_seeds_forget_nothing(self, study_file: StudyWriter, storage: Path) -> None:
         finish(study_file(grid={"seeds": 1}), storage)
