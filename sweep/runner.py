@@ -51,6 +51,7 @@ def context_of(study_folder: str, resources: Resources, launch: str) -> TrialCon
     execution = Execution(
         threads=resources.cpu,
         device="cuda" if resources.gpu > 0 else "cpu",
+        compiled=resources.compiled,
         scoring_batch=resources.scoring_batch,
         store_predictions=resources.store_predictions,
     )
