@@ -170,8 +170,7 @@ def packed(gates_GK: Tensor, compiled: Kernel, precision: Precision) -> Tensor:
     return rounded.reshape(-1, 4, lanes, K).permute(0, 3, 1, 2).contiguous()
 
 
-def packed_backward(input_GE: Tensor, recurrent_GH: Tensor, compiled: Kernel, precision: Precision) -> Tensor:
-    """Both matrices for the product that goes back: their columns as rows, states first, four groups of units at a time."""
-    columns_KG = torch.cat([recurrent_GH, input_GE], dim=1).T
-    missing = -len(columns_KG) % (4 * compiled.lanes)
-    return packed(torch.nn.functional.pad(columns_KG, (0, 0, 0, missing)), compiled, precision)
+def packed_backward(gates_GK: Tensor, compiled: Kernel, precision: Precision) -> Tensor:
+    """The same weights for the product that goes back to the operands: columns as rows, filled up to whole groups of 4 x lanes."""
+    missing = -gates_GK.shape[1] % (4 * compiled.lanes)
+    return packed(torch.nn.functional.pad(gates_GK.T, (0, 0, 0, missing)), compiled, precision)

@@ -261,19 +261,17 @@ int pooled_states(int precision, int pooling, int64_t H, const float *table, con
 
 typedef struct {
     int64_t precision, L, B, E, H;
-    const int32_t *lengths;        /* (B,), falling */
-    const char *input_weights;     /* of K = E operands */
-    const char *recurrent_weights; /* of K = H */
-    const char *backward_weights;  /* of K = G: both transposed, H rows then E rows, padded to groups of 4 LANES */
-    const float *bias;             /* (G,) */
-    const char *inputs;            /* (L, B, E) operands */
-    char *before;                  /* (L + 1, B, H) operands: the state before each step */
-    float *states, *cells;         /* (L, B, H); states are 0 where a review has ended */
-    float *gates;                  /* (L, B, G): sigmoid of i, f and o, tanh of g */
-    const float *state_gradients;  /* (L, B, H), of the loss with respect to `states` */
-    char *gate_gradients;          /* (L, B, G) operands; 0 where a review has ended */
-    float *input_gradients;        /* (L, B, E), likewise */
-    float *bias_gradients;         /* (G,) */
+    const int32_t *lengths;       /* (B,), falling */
+    const char *weights;          /* of K = E + H operands */
+    const char *backward_weights; /* of K = G: the same transposed, its rows padded to groups of 4 LANES */
+    const float *bias;            /* (G,) */
+    char *operands;               /* (L + 1, B, E + H): each step's inputs, given, and the state before it */
+    float *states, *cells;        /* (L, B, H); states are 0 where a review has ended */
+    float *gates;                 /* (L, B, G): sigmoid of i, f and o, tanh of g */
+    const float *state_gradients; /* (L, B, H), of the loss with respect to `states` */
+    char *gate_gradients;         /* (L, B, G) operands; 0 where a review has ended */
+    float *input_gradients;       /* (L, B, E), likewise */
+    float *bias_gradients;        /* (G,) */
 } Batch;
 
 static int64_t active_at(const Batch *batch, int64_t t) {
@@ -289,12 +287,11 @@ static void clear_ended(const Batch *batch, void *array, int64_t size, int64_t w
 
 /* One step of `rows` reviews from `first` on, for one group of units. */
 INLINE void forward_tile(const int rows, enum precision precision, const Batch *batch, int64_t t, int64_t first, int64_t group) {
-    const int64_t H = batch->H, E = batch->E, unit = group * LANES, row = t * batch->B + first, operand = operand_size(precision);
+    const int64_t H = batch->H, K = batch->E + H, unit = group * LANES, row = t * batch->B + first, operand = operand_size(precision);
     Vector gates[TILE][GATES];
     for (int r = 0; r < rows; r++)
         for (int gate = 0; gate < GATES; gate++) gates[r][gate] = load(batch->bias + GATES * unit + LANES * gate);
-    multiply(rows, precision, E, batch->input_weights + operand * GATES * E * unit, batch->inputs + operand * row * E, gates);
-    multiply(rows, precision, H, batch->recurrent_weights + operand * GATES * H * unit, batch->before + operand * row * H, gates);
+    multiply(rows, precision, K, batch->weights + operand * GATES * K * unit, batch->operands + operand * row * K, gates);
     for (int r = 0; r < rows; r++) {
         const int64_t at = (row + r) * H + unit;
         Vector i = 1.0f / (1.0f + exp2_of(at_most_40(gates[r][0])));
@@ -312,7 +309,7 @@ INLINE void forward_tile(const int rows, enum precision precision, const Batch *
         store(batch->gates + GATES * at + 3 * LANES, o);
         store(batch->cells + at, c);
         store(batch->states + at, h);
-        store_operand(precision, batch->before, at + batch->B * H, h);
+        store_operand(precision, batch->operands, (row + batch->B + r) * K + batch->E + unit, h);
     }
 }
 
@@ -338,7 +335,7 @@ INLINE void gate_gradients(enum precision precision, const Batch *batch, int64_t
     store(cell_gradient, dc * f);
 }
 
-/* What the gates of step t ask of 4 groups of the states before it and of its inputs; (B, stride) into `to`. */
+/* What the gates of step t ask of 4 groups of its operands; (B, stride) into `to`. */
 INLINE void backward_tile(const int rows, enum precision precision, const Batch *batch, int64_t t, int64_t first, int64_t group, float *to,
                           int64_t stride) {
     const int64_t G = GATES * batch->H, operand = operand_size(precision);
@@ -362,17 +359,23 @@ EACH_SIZE(TRAINING_TILES)
 static void (*const FORWARD_TILES[2][TILE])(const Batch *, int64_t, int64_t, int64_t) = TABLE(forward);
 static void (*const BACKWARD_TILES[2][TILE])(const Batch *, int64_t, int64_t, int64_t, float *, int64_t) = TABLE(backward);
 
-/* Fills states, cells, gates and the states before each step. */
+/* The state of a review before step t is zero. */
+static void clear_operands(const Batch *batch, int64_t t, int64_t review) {
+    const int64_t operand = operand_size(batch->precision), K = batch->E + batch->H;
+    memset(batch->operands + operand * ((t * batch->B + review) * K + batch->E), 0, operand * batch->H);
+}
+
+/* Fills states, cells, gates and the states among the operands. */
 void forward(const Batch *batch) {
-    const int64_t H = batch->H, operand = operand_size(batch->precision);
-    memset(batch->before, 0, operand * batch->B * H);
+    const int64_t H = batch->H;
+    for (int64_t r = 0; r < batch->B; r++) clear_operands(batch, 0, r);
     for (int64_t t = 0; t < batch->L; t++) {
         const int64_t active = active_at(batch, t);
         for (int64_t group = 0; group < H / LANES; group++)
             for (int64_t first = 0; first < active; first += TILE)
                 FORWARD_TILES[batch->precision][(active - first < TILE ? active - first : TILE) - 1](batch, t, first, group);
         clear_ended(batch, batch->states, sizeof(float), H, t, active);
-        clear_ended(batch, batch->before, operand, H, t + 1, active);
+        for (int64_t r = active; r < batch->B; r++) clear_operands(batch, t + 1, r);
     }
 }
 
@@ -387,7 +390,7 @@ int backward(const Batch *batch) {
         const int64_t active = active_at(batch, t);
         for (int64_t r = 0; r < active; r++)
             for (int64_t unit = 0; unit < H; unit += LANES) {
-                const float *later = earlier + r * stride + unit;
+                const float *later = earlier + r * stride + E + unit;
                 if (batch->precision == BFLOAT16)
                     gate_gradients(BFLOAT16, batch, t, r, unit, later, cell_gradients + r * H + unit);
                 else
@@ -397,7 +400,7 @@ int backward(const Batch *batch) {
             for (int64_t first = 0; first < active; first += TILE)
                 BACKWARD_TILES[batch->precision][(active - first < TILE ? active - first : TILE) - 1](batch, t, first, group, earlier, stride);
         for (int64_t r = 0; r < active; r++)
-            memcpy(batch->input_gradients + (t * B + r) * E, earlier + r * stride + H, E * sizeof(float));
+            memcpy(batch->input_gradients + (t * B + r) * E, earlier + r * stride, E * sizeof(float));
         clear_ended(batch, batch->gate_gradients, operand, G, t, active);
         clear_ended(batch, batch->input_gradients, sizeof(float), E, t, active);
     }

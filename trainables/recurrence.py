@@ -17,8 +17,8 @@ from trainables.spec import Precision
 
 SIZES = ("precision", "L", "B", "E", "H")
 ARRAYS = (
-    "lengths", "input_weights", "recurrent_weights", "backward_weights", "bias", "inputs", "before", "states", "cells", "gates",
-    "state_gradients", "gate_gradients", "input_gradients", "bias_gradients",
+    "lengths", "weights", "backward_weights", "bias", "operands", "states", "cells", "gates", "state_gradients", "gate_gradients",
+    "input_gradients", "bias_gradients",
 )  # fmt: skip
 
 
@@ -50,9 +50,9 @@ class CompiledLstm:
         """
         compiled = self.compiled
         bias_G = kernel_gates(weights["input_bias"] + weights["recurrent_bias"], compiled)
-        input_GE, recurrent_GH = (whole_lanes(kernel_gates(weights[name], compiled), compiled) for name in ("input", "recurrent"))
+        gates_GK = torch.cat([whole_lanes(kernel_gates(weights[name], compiled), compiled) for name in ("input", "recurrent")], dim=1)
         states: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
-            whole_lanes(x_LBE, compiled), input_GE, recurrent_GH, bias_G, lengths_B.int(), self
+            whole_lanes(x_LBE, compiled), gates_GK, bias_G, lengths_B.int(), self
         )
         return states[:, :, : weights["recurrent"].shape[1]]
 
@@ -68,46 +68,41 @@ class _Recurrence(torch.autograd.Function):
     """Gates scaled and laid out as the kernel wants them; widths of whole lanes."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x_LBE: Tensor, input_GE: Tensor, recurrent_GH: Tensor, bias_G: Tensor, lengths_B: Tensor, lstm: CompiledLstm
-    ) -> Tensor:
-        (L, B, E), (G, H) = x_LBE.shape, recurrent_GH.shape
-        compiled, precision = lstm.compiled, lstm.precision
+    def forward(ctx: Any, x_LBE: Tensor, gates_GK: Tensor, bias_G: Tensor, lengths_B: Tensor, lstm: CompiledLstm) -> Tensor:
+        (L, B, E), (G, K) = x_LBE.shape, gates_GK.shape
+        operands_LBK = lstm.memory("operands", L + 1, B, K, operands=True)
+        operands_LBK[:-1, :, :E] = lstm.compiled.rounded(x_LBE, lstm.precision)
         ctx.arrays = {
             "lengths": lengths_B,
-            "input_weights": packed(input_GE, compiled, precision),
-            "recurrent_weights": packed(recurrent_GH, compiled, precision),
+            "weights": packed(gates_GK, lstm.compiled, lstm.precision),
             "bias": bias_G.contiguous(),
-            "inputs": compiled.rounded(x_LBE, precision),
-            "before": lstm.memory("before", L + 1, B, H, operands=True),
-            "states": torch.empty(L, B, H),
-            "cells": lstm.memory("cells", L, B, H),
+            "operands": operands_LBK,
+            "states": torch.empty(L, B, K - E),
+            "cells": lstm.memory("cells", L, B, K - E),
             "gates": lstm.memory("gates", L, B, G),
         }
-        ctx.batch = _Batch(precision == "bfloat16", L, B, E, H, **{name: array.data_ptr() for name, array in ctx.arrays.items()})
-        compiled.library.forward(ctypes.byref(ctx.batch))
+        addresses = {name: array.data_ptr() for name, array in ctx.arrays.items()}
+        ctx.batch = _Batch(lstm.precision == "bfloat16", L, B, E, K - E, **addresses)
+        lstm.compiled.library.forward(ctypes.byref(ctx.batch))
         ctx.lstm = lstm
-        ctx.save_for_backward(input_GE, recurrent_GH)
+        ctx.save_for_backward(gates_GK)
         states: Tensor = ctx.arrays["states"]
         return states
 
     @staticmethod
     def backward(ctx: Any, state_gradients_LBH: Tensor) -> tuple[Tensor | None, ...]:
         lstm, batch = ctx.lstm, ctx.batch
-        input_GE, recurrent_GH = ctx.saved_tensors
-        L, B, E, G = batch.L, batch.B, batch.E, 4 * batch.H
+        (gates_GK,) = ctx.saved_tensors
         arrays = {
-            "backward_weights": packed_backward(input_GE, recurrent_GH, lstm.compiled, lstm.precision),
+            "backward_weights": packed_backward(gates_GK, lstm.compiled, lstm.precision),
             "state_gradients": state_gradients_LBH.contiguous(),
-            "gate_gradients": lstm.memory("gate_gradients", L, B, G, operands=True),
-            "input_gradients": torch.empty(L, B, E),
-            "bias_gradients": torch.empty(G),
+            "gate_gradients": lstm.memory("gate_gradients", batch.L, batch.B, len(gates_GK), operands=True),
+            "input_gradients": torch.empty(batch.L, batch.B, batch.E),
+            "bias_gradients": torch.empty(len(gates_GK)),
         }
         for name, array in arrays.items():
             setattr(batch, name, array.data_ptr())
         if lstm.compiled.library.backward(ctypes.byref(batch)):
             raise MemoryError("no memory for the gradients of a batch")
-        gate_gradients_GN = arrays["gate_gradients"].flatten(0, 1).T
-        input_gradient_GE = (gate_gradients_GN @ ctx.arrays["inputs"].flatten(0, 1)).float()
-        recurrent_gradient_GH = (gate_gradients_GN @ ctx.arrays["before"][:-1].flatten(0, 1)).float()
-        return arrays["input_gradients"], input_gradient_GE, recurrent_gradient_GH, arrays["bias_gradients"], None, None
+        gradient_KG = ctx.arrays["operands"][:-1].flatten(0, 1).T @ arrays["gate_gradients"].flatten(0, 1)
+        return arrays["input_gradients"], gradient_KG.T.float(), arrays["bias_gradients"], None, None

@@ -78,7 +78,7 @@ def fit(spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, start: Weights, ro
     lstm = _lstm(spec, execution)
     losses = np.empty(steps)
     tokens = 0
-    for step, rows_B in enumerate(_batches(spec, reviews.lengths_N[rows_N], rows_N, steps, round_)):
+    for step, rows_B in enumerate(batches(spec, reviews.lengths_N[rows_N], rows_N, steps, round_)):
         for group in optimizer.param_groups:
             group["lr"] = spec.learning_rate * (1 - step / steps)
         losses[step] = _gradient_step(spec, reviews, rows_B, weights, optimizer, masks_rng, execution.device, lstm)
@@ -125,7 +125,7 @@ def _lstm(spec: TrajectorySpec, execution: Execution) -> Lstm:
     return CompiledLstm(compiled, spec.precision)
 
 
-def _batches(spec: TrajectorySpec, lengths_N: Ids, rows_N: Rows, steps: int, round_: int) -> Iterator[Rows]:
+def batches(spec: TrajectorySpec, lengths_N: Ids, rows_N: Rows, steps: int, round_: int) -> Iterator[Rows]:
     """Batches, longest review first, of whole passes over the labelled set laid end to end: buckets are sorted by length, then shuffled."""
     rng = stream(spec.seed, BATCH_ORDER, round_)
     batch = min(spec.batch_size, len(rows_N))
