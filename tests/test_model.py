@@ -1,5 +1,7 @@
 """The classifier and its masks: against torch's own LSTM, and against loops that spell out what is meant."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from tests.conftest import SpecFactory
 from trainables.arrays import Floats, Rows
 from trainables.corpus import Corpus
 from trainables.mc_dropout import ThinnedNetworks, deterministic_log_probs, in_parts, mc_log_probs, mc_mean_log_probs
-from trainables.model import SequenceMasks, Weights, dropout_mask, initial_weights, logits_BC
+from trainables.model import SequenceMasks, Weights, dropout_mask, initial_weights, logits_BC, torch_lstm
 from trainables.spec import Execution, TrajectorySpec
 
 V, C = 30, 3
@@ -48,6 +50,16 @@ def test_against_an_lstm_written_out(spec: SpecFactory, pooling: str) -> None:
     pooled = {"mean": states.mean(0), "last": states[-1], "max": states.amax(0)}[pooling]
     expected = weights["output"] @ pooled + weights["output_bias"]
     torch.testing.assert_close(logits_BC(weights, ids, lengths, pooling)[0], expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_bfloat16_by_torch_is_near_on_any_processor(spec: SpecFactory, monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+    monkeypatch.setattr("trainables.model.has_fast_bfloat16", lambda: fast)
+    weights = tiny_weights(spec())
+    ids, lengths = batch([7, 4])
+    exact, rounded = (logits_BC(weights, ids, lengths, "mean", lstm=partial(torch_lstm, precision=p)) for p in ("float32", "bfloat16"))
+    torch.testing.assert_close(rounded, exact, atol=5e-3, rtol=0)
+    assert not torch.equal(rounded, exact)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last", "max"])

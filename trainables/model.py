@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from trainables.arrays import Floats32, Ids, Rows
+from trainables.processor import has_fast_bfloat16
 from trainables.spec import Pooling, Precision, TrajectorySpec
 from trainables.streams import INITIAL_WEIGHTS, stream
 
@@ -101,11 +102,19 @@ def pooled_states(
 
 
 def torch_lstm(weights: Weights, x_LBE: Tensor, lengths_B: Tensor, precision: Precision = "float32") -> Tensor:
-    """(L, B, H): states by torch's fused LSTM, float32; 0 where a review has ended."""
-    dtype: torch.dtype = getattr(torch, precision)
-    parameters = [weights[name].to(dtype) for name in ("input", "recurrent", "input_bias", "recurrent_bias")]
-    start_1BH = x_LBE.new_zeros(1, x_LBE.shape[1], weights["recurrent"].shape[1], dtype=dtype)
-    states_LBH, _, _ = torch.lstm(x_LBE.to(dtype), (start_1BH, start_1BH), parameters, True, 1, 0.0, False, False, False)
+    """(L, B, H): states by torch's fused LSTM, float32; 0 where a review has ended.
+
+    On a CPU without bfloat16 products torch's bfloat16 LSTM is twenty times slower than its float32 one; there inputs and weights are
+    rounded, and the states are not.
+    """
+    arrays = [x_LBE, *(weights[name] for name in ("input", "recurrent", "input_bias", "recurrent_bias"))]
+    if precision == "bfloat16":
+        arrays = [array.bfloat16() for array in arrays]
+        if x_LBE.device.type == "cpu" and not has_fast_bfloat16():
+            arrays = [array.float() for array in arrays]
+    x_LBE, *parameters = arrays
+    start_1BH = x_LBE.new_zeros(1, x_LBE.shape[1], weights["recurrent"].shape[1])
+    states_LBH, _, _ = torch.lstm(x_LBE, (start_1BH, start_1BH), parameters, True, 1, 0.0, False, False, False)
     ended_LB = torch.arange(len(x_LBE), device=x_LBE.device)[:, None] >= lengths_B
     return states_LBH.float().masked_fill(ended_LB[:, :, None], 0)
 
