@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from tests.conftest import SpecFactory
 from trainables import kernel as kernel_module
 from trainables.corpus import Corpus
-from trainables.kernel import COMPILERS, FLAGS, SOURCE, Kernel, kernel
+from trainables.kernel import FLAGS, SOURCE, Kernel, kernel
 from trainables.mc_dropout import mc_log_probs
 from trainables.model import Weights, initial_weights, torch_lstm
+from trainables.processor import COMPILERS
 from trainables.recurrence import CompiledLstm
 from trainables.spec import Execution, Pooling, Precision
 from trainables.training import fit

@@ -10,7 +10,6 @@ was stands in the record of each attempt.
 import ctypes
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -24,11 +23,10 @@ from torch import Tensor
 from trainables.arrays import Floats32, Rows
 from trainables.cache import cache_folder
 from trainables.corpus import Reviews
-from trainables.processor import processor_flags, processor_name
+from trainables.processor import c_compiler, processor_flags, processor_name
 from trainables.spec import Pooling, Precision
 
 SOURCE = Path(__file__).with_name("lstm.c")
-COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
 """No -ffast-math: a NaN must stay one, to be told as an error."""
 
@@ -107,7 +105,7 @@ class Kernel:
 @cache
 def kernel() -> Kernel | None:
     """The kernel of this process; None where there is no compiler, or none that takes the source."""
-    compiler = next((found for name in (os.environ.get("CC"), *COMPILERS) if name and (found := shutil.which(name))), None)
+    compiler = c_compiler()
     if compiler is None:
         return None
     try:
