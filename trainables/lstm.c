@@ -55,7 +55,9 @@ int native_bfloat16(void) { return NATIVE_BFLOAT16; }
 
 INLINE Vector load(const float *from) { return *(const Stored *)from; }
 INLINE void store(float *to, Vector x) { *(Stored *)to = x; }
+#if !defined(__AVX512F__)
 INLINE Vector all(float x) { return x - (Vector){0}; }
+#endif
 INLINE Vector choose(Bits where, Vector x, Vector otherwise) { return (Vector)((where & (Bits)x) | (~where & (Bits)otherwise)); }
 
 /* NaN stays NaN. 2^40 and beyond are infinite for every gate, and products of three of them are finite. */
