@@ -158,11 +158,11 @@ def rows_of(measured: dict[str, list[Measured]]) -> list[dict[str, Any]]:
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Rows as people read them."""
     seconds = ("wall_seconds", "cpu_seconds", "train_seconds", "score_seconds", "evaluate_seconds")
-    table = Table("variant", "wall s", "CPU s", "train s", "score s", "test s", "final", "mean", "speed", box=None)
+    table = Table("variant", "wall", "CPU", "train", "score", "test", "final", "mean", "speed", box=None)
     for row in rows:
         accuracies = (f"{row[name]:.3f}" for name in ("final_accuracy", "mean_accuracy"))
         table.add_row(row["variant"], *(f"{row[name]:.1f}" for name in seconds), *accuracies, f"{row['speed']:.2f}")
-    table.caption = "final, mean: test accuracy after the last round, and over the rounds"
+    table.caption = "seconds; test accuracy after the last round, and its mean over the rounds"
     Console().print(table)
 
 
