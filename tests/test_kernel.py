@@ -1,6 +1,7 @@
 """The compiled LSTM against torch's: passes, gradients, other instruction sets, and machines without a compiler."""
 
 import ctypes
+import gc
 import platform
 import subprocess
 from collections.abc import Iterator
@@ -102,6 +103,12 @@ class TestAgainstTorch:
         gradients(lstm, 8, 20, [12, 11, 3])
         again = gradients(lstm, 8, 20, [5, 2, 1, 1])
         assert furthest(again, gradients(CompiledLstm(native(), "float32"), 8, 20, [5, 2, 1, 1])) == 0
+
+    def test_what_a_batch_held_is_let_go(self) -> None:
+        """A graph that held its own output would keep every batch's states for ever."""
+        gradients(CompiledLstm(native(), "float32"), 8, 20, [5, 2])
+        gc.collect()
+        assert [thing for thing in gc.get_objects() if type(thing).__name__ == "_RecurrenceBackward"] == []
 
     def test_a_whole_fit(self, spec: SpecFactory, corpus: Corpus) -> None:
         start = initial_weights(spec(), corpus.num_embeddings, 2, 0)
