@@ -87,7 +87,7 @@ class _Recurrence(torch.autograd.Function):
         ctx.lstm = lstm
         ctx.save_for_backward(gates_GK)
         states: Tensor = ctx.arrays["states"]
-        return states.detach()  # another object: the graph would hold the one that holds the graph, and neither would ever be freed
+        return states.detach()  # another object: a graph that holds its own output is not freed at once
 
     @staticmethod
     def backward(ctx: Any, state_gradients_LBH: Tensor) -> tuple[Tensor | None, ...]:
