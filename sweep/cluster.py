@@ -10,14 +10,16 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
-from sweep.study import Resources
+from sweep.study import Resources, Study
 from trainables.errors import RequestError
-from trainables.node import TrialContext, problems
+from trainables.node import TrialContext, drawbacks, problems
+from trainables.spec import Precision
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
@@ -104,28 +106,31 @@ def _places(has: Mapping[str, float], resources: Resources) -> int:
     )
 
 
-def preflight(context: TrialContext, resources: Resources, corpus_bytes: int, output: Console) -> None:
+def preflight(context: TrialContext, study: Study, corpus_bytes: int, output: Console) -> None:
     """Ask every machine of the connected cluster whether it can run the launch's trials.
 
     Args:
         context: of the launch, which holds the study's lease.
-        resources: of one trial.
+        study: whose trials are to run.
         corpus_bytes: what the corpus takes in each machine's object store.
-        output: told of what was checked, and if no machine can hold a trial yet.
+        output: told of what was checked, of machines that are slower than they could be, and if no machine can hold a trial yet.
 
     Raises:
         RequestError: a line for each machine and problem.
     """
-    nodes = _alive()
+    nodes, resources = _alive(), study.resources
     able = [node for node in nodes if _places(node["Resources"], resources)]
     found = [(node, text) for node in nodes for text in _memory_problems(node, corpus_bytes, node in able)]
-    found += _ask(nodes, able, context, resources)
+    answers = _ask(nodes, able, context, study)
+    found += answers.problems
     still_there = {node["NodeID"] for node in _alive()}
     found = [(node, text) for node, text in found if node["NodeID"] in still_there]  # one that died meanwhile is no obstacle
     if found:
         lines = [f"  {_name(node)}: {text}" for node, text in found]
         raise RequestError("these machines of the cluster cannot run the study:\n" + "\n".join(lines))
     output.print(f"{len(nodes)} machines, {len(able)} of them for trials: storage, code and memory are in order", style="dim")
+    for node, text in answers.drawbacks:
+        output.print(f"[yellow]slower than it could be:[/] {_name(node)}: {escape(text)}", highlight=False, soft_wrap=True)
     if not able:
         wanted = f"{resources.cpu:g} CPU" + (f" and {resources.gpu:g} GPU" if resources.gpu else "")
         output.print(
@@ -155,29 +160,44 @@ def _memory_problems(node: dict[str, Any], corpus_bytes: int, for_trials: bool) 
     return texts
 
 
-def _ask(
-    nodes: Sequence[dict[str, Any]], able: Sequence[dict[str, Any]], context: TrialContext, resources: Resources
-) -> list[tuple[dict[str, Any], str]]:
-    """What each machine says that it lacks; only those that are able to hold a trial are asked about GPUs."""
+@dataclass
+class _Answers:
+    """What machines said of themselves, each text with its machine."""
+
+    problems: list[tuple[dict[str, Any], str]] = field(default_factory=list)
+    drawbacks: list[tuple[dict[str, Any], str]] = field(default_factory=list)
+
+
+def _inspect(context: TrialContext, precision: Precision | None) -> tuple[list[str], list[str]]:
+    """On a machine: its problems, and its drawbacks if a precision is given, which means that it is to run trials."""
+    lacking = problems(context)
+    return lacking, drawbacks(context.execution, precision) if precision and not lacking else []
+
+
+def _ask(nodes: Sequence[dict[str, Any]], able: Sequence[dict[str, Any]], context: TrialContext, study: Study) -> _Answers:
+    """What each machine says of itself; only those that are able to hold a trial are asked about GPUs and speed."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    remote = ray.remote(problems)
+    remote = ray.remote(_inspect)
     without_gpu = replace(context, execution=replace(context.execution, device="cpu"))
     tasks = {}
     for node in nodes:
         # a GPU is asked for because Ray hides those that were not; no core is, so that a busy machine answers too
-        asked, num_gpus = (context, resources.gpu) if node in able else (without_gpu, 0)
+        asked, precision, num_gpus = (context, study.model.precision, study.resources.gpu) if node in able else (without_gpu, None, 0)
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        tasks[remote.options(num_cpus=0, num_gpus=num_gpus, max_retries=0, scheduling_strategy=there).remote(asked)] = node
+        tasks[remote.options(num_cpus=0, num_gpus=num_gpus, max_retries=0, scheduling_strategy=there).remote(asked, precision)] = node
     answered, silent = ray.wait(list(tasks), num_returns=len(tasks), timeout=ANSWER_SECONDS)
-    found = [(tasks[task], f"did not answer within {ANSWER_SECONDS} s; is it busy with another study?") for task in silent]
+    answers = _Answers([(tasks[task], f"did not answer within {ANSWER_SECONDS} s; is it busy with another study?") for task in silent])
     for task in answered:
+        node = tasks[task]
         try:
-            found += [(tasks[task], text) for text in ray.get(task)]
+            lacking, slower = ray.get(task)
         except ray.exceptions.RayError as error:
-            found.append((tasks[task], f"cannot run this project's code ({_cause(error)}); install the project there as on the head"))
-    return found
+            lacking, slower = [f"cannot run this project's code ({_cause(error)}); install the project there as on the head"], []
+        answers.problems += [(node, text) for text in lacking]
+        answers.drawbacks += [(node, text) for text in slower]
+    return answers
 
 
 def _cause(error: Exception) -> str:

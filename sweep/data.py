@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,23 +10,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from sweep.study import Data, ImdbData, SyntheticData, TableData
+from trainables.cache import cache_folder
 from trainables.corpus import ENCODER_VERSION, Corpus, encode, load_cached, save
 from trainables.errors import RequestError
 from trainables.sources import Source
 from trainables.sources.download import IMDB_FILE, IMDB_MD5, IMDB_URL, download
 from trainables.sources.imdb import ImdbSource
 from trainables.sources.synthetic import SyntheticSource
-
-
-def cache_folder() -> Path:
-    """``AL_SWEEP_CACHE``, else the user's cache folder."""
-    own = os.environ.get("AL_SWEEP_CACHE")
-    if own:
-        return Path(own)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "al-sweep"
-    except RuntimeError:  # a container's user often has no home
-        return Path(tempfile.gettempdir()) / "al-sweep-cache"
 
 
 def load_corpus(data: Data, console: Console) -> Corpus:

@@ -30,12 +30,13 @@ from sweep.plan import Plan, make_plan
 from sweep.plan_view import plan_as_dict, print_plan
 from sweep.progress import Progress
 from sweep.provenance import circumstances, launch_name
-from sweep.runner import context_of, run
+from sweep.runner import context_of, execution_of, run
 from sweep.study import Study
 from sweep.study_file import load_study
 from trainables.corpus import Corpus
 from trainables.errors import RequestError, StorageError
 from trainables.ledger import now
+from trainables.node import drawbacks
 
 OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 DEFAULT_CONFIG = "quickstart.yaml"
@@ -58,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         request = _prepare(options, messages)
-        view = plan_as_dict(request.study, request.corpus, request.plan, request.folder)
+        study = request.study
+        slower_here = [] if options.address else drawbacks(execution_of(study.resources), study.model.precision)
+        view = plan_as_dict(study, request.corpus, request.plan, request.folder, slower_here)
         if options.dry_run and options.json:
             print(json.dumps(view, indent=1))
         else:
@@ -162,7 +165,7 @@ def _run_under_lease(request: Request, command: list[str], output: Console, *, o
         record = circumstances(command) | {"begun": now(), "study": request.study.resolved(), "to_run": len(remaining)}
         folder.check(request.study, request.corpus)  # again: another launch may have come in between
         if remaining and on_cluster:
-            preflight(context, resources, request.corpus.num_bytes, output)
+            preflight(context, request.study, request.corpus.num_bytes, output)
         folder.save(request.study, request.plan, request.corpus)
         by_id = {spec.trajectory_id: spec for spec in remaining}
         progress = Progress(output, by_id, request.plan.costs, folder.rounds_done(by_id))

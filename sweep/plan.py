@@ -23,8 +23,8 @@ from trainables.corpus import Corpus
 from trainables.errors import RequestError
 from trainables.spec import FULL_DATA, SCIENCE_VERSION, TrajectorySpec
 
-BACKWARD_COST = 5
-"""A training token costs about five forward ones: 0.15 against 0.77 million tokens a second at hidden 64, one core."""
+BACKWARD_COST = 10
+"""A training token costs about ten forward ones: 0.6 against 6.3 million tokens a second at hidden 64, one core (docs/performance.md)."""
 
 BINARY_TWINS = {
     "margin": "entropy",

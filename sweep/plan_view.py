@@ -1,6 +1,6 @@
 """What a plan looks like to a person and to a program, before anything is run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -17,8 +17,11 @@ from trainables.spec import TrajectorySpec
 SYNTHETIC_LABEL = "SYNTHETIC reviews, generated here: results say nothing about real reviews"
 
 
-def plan_as_dict(study: Study, corpus: Corpus, plan: Plan, folder: StudyFolder) -> dict[str, Any]:
-    """The plan and how much of it is done, as plain values; what ``--dry-run --json`` prints."""
+def plan_as_dict(study: Study, corpus: Corpus, plan: Plan, folder: StudyFolder, slower_here: Sequence[str]) -> dict[str, Any]:
+    """The plan and how much of it is done, as plain values; what ``--dry-run --json`` prints.
+
+    `slower_here` is why this machine would run trials slower than it could, if it is to run any.
+    """
     finished = folder.finished() & set(plan.specs)
     remaining = plan.remaining(finished)
     rounds_done = folder.rounds_done(spec.trajectory_id for spec in remaining)
@@ -37,6 +40,7 @@ def plan_as_dict(study: Study, corpus: Corpus, plan: Plan, folder: StudyFolder) 
         "remaining": len(remaining),
         "rounds": sum(spec.num_rounds for spec in plan.specs.values()),
         "can_show": prospects(study),
+        "slower_here": list(slower_here),
         "rounds_remaining": sum(spec.num_rounds - rounds_done[spec.trajectory_id] for spec in remaining),
         "remaining_trajectories": [_spec_as_dict(spec, rounds_done[spec.trajectory_id]) for spec in remaining],
     }
@@ -80,6 +84,8 @@ def print_plan(view: Mapping[str, Any], console: Console) -> None:
     table.add_row(f"{view['remaining']:,}", f"to run ({view['rounds_remaining']:,} rounds)")
     console.print(table, highlight=False)
     _print_prospects(view["can_show"], console)
+    for drawback in view["slower_here"]:
+        console.print(f"[yellow]slower than it could be:[/] this machine: {escape(drawback)}", highlight=False, soft_wrap=True)
 
 
 def _print_prospects(view: Mapping[str, Any], console: Console) -> None:

@@ -49,16 +49,21 @@ LOST = (
 )
 
 
-def context_of(study_folder: str, resources: Resources, launch: str) -> TrialContext:
-    """What the trials of a launch share; `study_folder` is a path or a URI."""
-    execution = Execution(
+def execution_of(resources: Resources) -> Execution:
+    """How trials compute."""
+    return Execution(
         threads=resources.cpu,
         device="cuda" if resources.gpu > 0 else "cpu",
+        compiled=resources.compiled,
         scoring_batch=resources.scoring_batch,
         store_predictions=resources.store_predictions,
     )
+
+
+def context_of(study_folder: str, resources: Resources, launch: str) -> TrialContext:
+    """What the trials of a launch share; `study_folder` is a path or a URI."""
     location = study_folder if "://" in study_folder else os.path.abspath(study_folder)
-    return TrialContext(location, launch, execution, code_version(), resources.storage_patience)
+    return TrialContext(location, launch, execution_of(resources), code_version(), resources.storage_patience)
 
 
 class Outage:

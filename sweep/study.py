@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Stri
 from sweep.analysis_plan import AnalysisPlan, ArmChoice, default_arm
 from sweep.fields import AcquisitionName, Positive, Rate, Section, Seed
 from trainables.acquisition import ACQUISITIONS
-from trainables.spec import SITES, Pooling
+from trainables.spec import SITES, Pooling, Precision
 
 
 def _distinct(value: object) -> object:
@@ -154,6 +154,7 @@ class Model(Section):
     embedding_dim: Positive = 64
     hidden_dim: Positive = 64
     pooling: Pooling = "mean"
+    precision: Precision = "float32"
     embedding_std: Annotated[float, Field(gt=0)] = 0.1
     site_dropout: SiteDropout = SiteDropout()
 
@@ -225,8 +226,10 @@ class Resources(Section):
     """Share of a GPU (0.125: eight trials share one), or whole ones; above 0, trials compute on CUDA."""
     storage_patience: Annotated[float, Field(ge=0)] = 60.0
     """Seconds for which trouble of the storage that may pass is waited out."""
+    compiled: bool = True
+    """On a CPU, compute with the compiled kernel (``trainables/lstm.c``) where there is a C compiler; false: always with torch."""
     scoring_batch: Positive = 64
-    """Reviews a batch when scoring and evaluating."""
+    """Reviews a batch when torch scores and evaluates."""
     store_predictions: bool = True
     """Keep test log-probabilities where the MC prediction is measured."""
 

@@ -14,6 +14,7 @@ import yaml
 from analysis.elsewhere import read_table
 from analysis.frames import Results
 from trainables.corpus import Corpus, encode
+from trainables.kernel import kernel
 from trainables.sources.synthetic import SyntheticSource
 from trainables.spec import TrajectorySpec
 
@@ -73,6 +74,7 @@ def spec(corpus: Corpus) -> SpecFactory:
         embedding_dim=8,
         hidden_dim=8,
         pooling="mean",
+        precision="float32",
         embedding_std=0.1,
         word_dropout=None,
         input_dropout=None,
@@ -92,6 +94,14 @@ def spec(corpus: Corpus) -> SpecFactory:
         eval_mc_budgets=(40,),
     )
     return lambda **changes: dataclasses.replace(base, **changes)
+
+
+@pytest.fixture(params=[True, False], ids=["compiled", "torch"])
+def compiled(request: pytest.FixtureRequest) -> bool:
+    """Both engines; the compiled one is skipped where there is no compiler."""
+    if request.param and kernel() is None:
+        pytest.skip("no C compiler")
+    return bool(request.param)
 
 
 StudyWriter = Callable[..., Path]

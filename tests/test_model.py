@@ -1,13 +1,16 @@
 """The classifier and its masks: against torch's own LSTM, and against loops that spell out what is meant."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from tests.conftest import SpecFactory
+from trainables.arrays import Floats, Rows
 from trainables.corpus import Corpus
-from trainables.mc_dropout import deterministic_log_probs, mc_log_probs, over_chunks, thinned_network
-from trainables.model import SequenceMasks, Weights, dropout_mask, initial_weights, logits_BC
+from trainables.mc_dropout import ThinnedNetworks, deterministic_log_probs, in_parts, mc_log_probs, mc_mean_log_probs
+from trainables.model import SequenceMasks, Weights, dropout_mask, initial_weights, logits_BC, torch_lstm
 from trainables.spec import Execution, TrajectorySpec
 
 V, C = 30, 3
@@ -49,6 +52,16 @@ def test_against_an_lstm_written_out(spec: SpecFactory, pooling: str) -> None:
     torch.testing.assert_close(logits_BC(weights, ids, lengths, pooling)[0], expected)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_bfloat16_by_torch_is_near_on_any_processor(spec: SpecFactory, monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+    monkeypatch.setattr("trainables.model.has_fast_bfloat16", lambda: fast)
+    weights = tiny_weights(spec())
+    ids, lengths = batch([7, 4])
+    exact, rounded = (logits_BC(weights, ids, lengths, "mean", lstm=partial(torch_lstm, precision=p)) for p in ("float32", "bfloat16"))
+    torch.testing.assert_close(rounded, exact, atol=5e-3, rtol=0)
+    assert not torch.equal(rounded, exact)
+
+
 @pytest.mark.parametrize("pooling", ["mean", "last", "max"])
 def test_padding_changes_nothing(spec: SpecFactory, pooling: str) -> None:
     weights = tiny_weights(spec())
@@ -63,7 +76,7 @@ def test_a_thinned_network_is_the_recurrent_mask_held_over_time(spec: SpecFactor
     """(h*z) W^T = h (diag(z) W^T): masking columns of the weights equals masking the state at every step."""
     tiny = spec(dropout_rate=0.5, word_dropout=0.0, input_dropout=0.0, output_dropout=0.0)
     weights = tiny_weights(tiny)
-    thinned = thinned_network(weights, tiny, 0, 0)
+    thinned = ThinnedNetworks(weights, tiny, 0).of_pass(0)
     mask_H = (thinned["recurrent"] / weights["recurrent"])[0]
     assert set(mask_H.round(decimals=4).tolist()) == {0.0, 2.0}
     ids, lengths = batch([6])
@@ -75,7 +88,7 @@ def test_sequence_masks_and_thinned_weights_are_the_same_thing(spec: SpecFactory
     """Training masks a review's words, inputs and outputs; a thinned network masks the weights: one mathematics."""
     tiny = spec(dropout_rate=0.5, recurrent_dropout=0.0)
     weights = tiny_weights(tiny)
-    thinned = thinned_network(weights, tiny, 0, 3)
+    thinned = ThinnedNetworks(weights, tiny, 0).of_pass(3)
     ids, lengths = batch([5])
     word_V = (thinned["embedding"] / weights["embedding"])[:, 0]
     masks = SequenceMasks(
@@ -98,24 +111,37 @@ class TestThinnedNetworksOnAPool:
     def weights(self, spec: SpecFactory, corpus: Corpus) -> Weights:
         return {name: 3 * value for name, value in initial_weights(spec(), corpus.num_embeddings, 2, 0).items()}
 
-    def test_a_reviews_distributions_do_not_depend_on_its_company(self, spec: SpecFactory, corpus: Corpus, weights: Weights) -> None:
+    @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+    def test_a_reviews_distributions_do_not_depend_on_its_company(
+        self, spec: SpecFactory, corpus: Corpus, weights: Weights, precision: str, compiled: bool
+    ) -> None:
+        """By the kernel to the last bit; by torch to rounding."""
         rows = np.arange(40)
-        options = {"round_": 1, "passes": 4, "execution": Execution(scoring_batch=16)}
-        together = mc_log_probs(weights, spec(), corpus.train, rows, **options)  # type: ignore[arg-type]
-        for other_rows, batch_size in ((rows[::-1], 16), (rows[5:9], 3), (rows[7:8], 1)):
-            options["execution"] = Execution(scoring_batch=batch_size)
-            apart = mc_log_probs(weights, spec(), corpus.train, other_rows, **options)  # type: ignore[arg-type]
-            np.testing.assert_allclose(apart, together[other_rows], atol=1e-5)
+        tiny = spec(precision=precision)
+        together = mc_log_probs(weights, tiny, corpus.train, rows, round_=1, passes=4, execution=Execution(compiled=compiled))
+        for other_rows, batch_size, threads in ((rows[::-1], 16, 1), (rows[5:9], 3, 3), (rows[7:8], 1, 1), (rows[3:30], 8, 2)):
+            execution = Execution(compiled=compiled, scoring_batch=batch_size, threads=threads)
+            apart = mc_log_probs(weights, tiny, corpus.train, other_rows, round_=1, passes=4, execution=execution)
+            if compiled:
+                assert (apart == together[other_rows]).all()
+            else:
+                np.testing.assert_allclose(apart, together[other_rows], atol=1e-5 if precision == "float32" else 0.02)
 
-    def test_chunks_change_nothing(self, spec: SpecFactory, corpus: Corpus, weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
-        def first_class(rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def test_parts_change_nothing(self, spec: SpecFactory, corpus: Corpus, weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+        def first_class(rows: Rows) -> Floats:
             log_probs = mc_log_probs(weights, spec(), corpus.train, rows, round_=0, passes=2, execution=Execution(scoring_batch=8))
-            return log_probs[:, :, 0].mean(axis=1)
+            return np.asarray(log_probs[:, :, 0].mean(axis=1))
 
         rows = np.random.default_rng(0).permutation(50)
-        whole = over_chunks(corpus.train, rows, first_class)
-        monkeypatch.setattr("trainables.mc_dropout.CHUNK", 16)
-        np.testing.assert_allclose(over_chunks(corpus.train, rows, first_class), whole, atol=1e-6)
+        whole = in_parts(rows, 4, first_class)
+        monkeypatch.setattr("trainables.mc_dropout.HELD_NUMBERS", 64)
+        np.testing.assert_allclose(in_parts(rows, 4, first_class), whole, atol=1e-6)
+
+    def test_the_mean_is_that_of_the_passes(self, spec: SpecFactory, corpus: Corpus, weights: Weights) -> None:
+        rows = np.arange(20)
+        passes = mc_log_probs(weights, spec(), corpus.train, rows, round_=0, passes=5, execution=Execution())
+        mean = mc_mean_log_probs(weights, spec(), corpus.train, rows, round_=0, passes=5, execution=Execution())
+        np.testing.assert_allclose(np.exp(mean), np.exp(passes).mean(axis=1), rtol=1e-12)
 
     def test_a_smaller_t_is_the_beginning_of_a_larger(self, spec: SpecFactory, corpus: Corpus, weights: Weights) -> None:
         rows = np.arange(20)
@@ -130,8 +156,8 @@ class TestThinnedNetworksOnAPool:
         assert (passes == deterministic[:, None]).all()
 
     def test_networks_differ_by_seed_and_round_but_not_by_arm(self, spec: SpecFactory, corpus: Corpus, weights: Weights) -> None:
-        one = thinned_network(weights, spec(acquisition="bald", mc_passes=5), 1, 0)
-        same = thinned_network(weights, spec(acquisition="entropy", mc_passes=50), 1, 0)
+        one = ThinnedNetworks(weights, spec(acquisition="bald", mc_passes=5), 1).of_pass(0)
+        same = ThinnedNetworks(weights, spec(acquisition="entropy", mc_passes=50), 1).of_pass(0)
         assert all(torch.equal(one[name], same[name]) for name in one)
-        for other in (thinned_network(weights, spec(seed=1), 1, 0), thinned_network(weights, spec(), 2, 0)):
+        for other in (ThinnedNetworks(weights, spec(seed=1), 1).of_pass(0), ThinnedNetworks(weights, spec(), 2).of_pass(0)):
             assert not torch.equal(one["embedding"], other["embedding"])

@@ -14,12 +14,16 @@ import torch
 from rich.console import Console
 
 from sweep.cluster import QUIET, preflight
+from sweep.launch import main
 from sweep.lease import held
 from sweep.runner import context_of
-from sweep.study import Resources
+from sweep.study import Resources, Study
+from tests.conftest import TINY_STUDY, StudyWriter
 from trainables import node
 from trainables.errors import NodeError, RequestError
-from trainables.node import TrialContext, check, problems
+from trainables.node import TrialContext, check, drawbacks, problems
+from trainables.processor import processor_name
+from trainables.spec import Execution
 from trainables.storage import LocalStorage
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
@@ -92,6 +96,31 @@ def test_a_gpu_that_torch_does_not_see(context: TrialContext) -> None:
         check(cuda)
 
 
+class TestDrawbacks:
+    """What makes trials slower is told, and stops nothing."""
+
+    def test_a_machine_without_a_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(node, "c_compiler", lambda: None)
+        (text,) = drawbacks(Execution(), "float32")
+        assert text == "it has no C compiler (cc, gcc or clang): torch computes, two to three times slower; install one"
+        assert drawbacks(Execution(compiled=False), "float32") == []
+        assert drawbacks(Execution(device="cuda"), "float32") == []
+
+    def test_a_processor_without_bfloat16_products(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(node, "c_compiler", lambda: "cc")
+        monkeypatch.setattr(node, "has_fast_bfloat16", lambda: False)
+        (text,) = drawbacks(Execution(), "bfloat16")
+        assert f"its processor ({processor_name()}) has no bfloat16 products" in text
+        assert drawbacks(Execution(), "float32") == []
+
+    def test_a_dry_run_tells(self, study_file: StudyWriter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        monkeypatch.setattr(node, "c_compiler", lambda: None)
+        assert main([str(study_file()), "--dry-run"]) == 0
+        assert "slower than it could be: this machine: it has no C compiler" in capsys.readouterr().out
+        assert main([str(study_file()), "--dry-run", "--address", "auto"]) == 0
+        assert "slower than it could be" not in capsys.readouterr().out
+
+
 class TestPreflight:
     """Of a real Ray with two cores and one GPU that is declared and not there."""
 
@@ -107,7 +136,8 @@ class TestPreflight:
 
     def ask(self, context: TrialContext, *, corpus_bytes: int = 1000, **resources: float) -> str:
         output = io.StringIO()
-        preflight(context, Resources.model_validate(resources), corpus_bytes, Console(file=output, width=500))
+        study = Study.model_validate(TINY_STUDY | {"resources": resources, "model": {"precision": "bfloat16"}})
+        preflight(context, study, corpus_bytes, Console(file=output, width=500))
         return output.getvalue()
 
     def test_all_is_well(self, context: TrialContext) -> None:

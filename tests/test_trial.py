@@ -14,7 +14,7 @@ from sweep.lease import held
 from sweep.runner import Outage, context_of
 from sweep.study import Resources
 from tests.conftest import SpecFactory
-from trainables import mc_dropout
+from trainables import passes
 from trainables.corpus import Corpus
 from trainables.storage import LocalStorage
 from trainables.tune_trainable import TrajectoryTrainable
@@ -34,7 +34,9 @@ def trial(study: Path, spec: SpecFactory, corpus: Corpus) -> Trial:
     """A trial of a tiny trajectory that acquires by entropy, in this process."""
 
     def make(**resources: Any) -> TrajectoryTrainable:
-        context = context_of(str(study), Resources(**{"scoring_batch": 32, "storage_patience": 0.2} | resources), "launch-1")
+        context = context_of(
+            str(study), Resources(**{"scoring_batch": 32, "storage_patience": 0.2, "compiled": False} | resources), "launch-1"
+        )
         trainable = TrajectoryTrainable.__new__(TrajectoryTrainable)  # Ray's own set-up is not what is tested here
         one = spec(acquisition="entropy", mc_passes=3)
         trainable.setup({"spec": one.canonical_json()}, corpus=corpus, context=context)
@@ -58,15 +60,15 @@ def attempts(study: Path) -> list[dict[str, Any]]:
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Exception], None]:
     """Lets batches above a size run out of memory."""
-    compute = mc_dropout.logits_BC
+    compute = passes.pooled_states
 
     def limit(reviews: int, error: Exception) -> None:
-        def limited(weights: Any, token_ids_BL: torch.Tensor, *others: Any) -> torch.Tensor:
+        def limited(weights: Any, token_ids_BL: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
             if len(token_ids_BL) > reviews:
                 raise error
-            return compute(weights, token_ids_BL, *others)
+            return compute(weights, token_ids_BL, *others, **named)
 
-        monkeypatch.setattr(mc_dropout, "logits_BC", limited)
+        monkeypatch.setattr(passes, "pooled_states", limited)
 
     return limit
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainables.arrays import Floats, Floats32, Ids, Rows
+from trainables.arrays import Floats, Floats32, Ids
 from trainables.corpus import Reviews
-from trainables.mc_dropout import deterministic_log_probs, mc_log_probs, over_chunks
+from trainables.mc_dropout import deterministic_log_probs, mc_mean_log_probs
 from trainables.model import Weights
 from trainables.spec import Execution, TrajectorySpec
 
@@ -64,9 +64,6 @@ def deterministic_prediction(weights: Weights, spec: TrajectorySpec, reviews: Re
 
 def mc_prediction(weights: Weights, spec: TrajectorySpec, reviews: Reviews, *, round_: int, passes: int, execution: Execution) -> Floats32:
     """(N, C) logarithm of the mean probability over `passes` thinned networks."""
-
-    def log_mean(rows: Rows) -> Floats:
-        log_probs_NTC = mc_log_probs(weights, spec, reviews, rows, round_=round_, passes=passes, execution=execution)
-        return np.asarray(np.logaddexp.reduce(log_probs_NTC, axis=1) - np.log(passes))
-
-    return over_chunks(reviews, np.arange(len(reviews)), log_mean).astype(np.float32)
+    everyone = np.arange(len(reviews))
+    log_probs_NC = mc_mean_log_probs(weights, spec, reviews, everyone, round_=round_, passes=passes, execution=execution)
+    return log_probs_NC.astype(np.float32)

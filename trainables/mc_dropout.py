@@ -2,12 +2,13 @@
 
 One MC pass is ONE thinned network applied to the whole pool: its masks are drawn from the stream of (seed, pass, round) and
 multiplied into the weights. A review's distributions then do not depend on the reviews that are scored beside it, nor on batch or
-chunk (to rounding), a smaller T's passes are the first of a larger T's, and all arms of a seed see the same networks. Drawing
-masks per batch, as a network left in training mode does, has none of these properties.
+chunk, a smaller T's passes are the first of a larger T's, and all arms of a seed see the same networks. Drawing masks per batch, as
+a network left in training mode does, has none of these properties.
 
-The model's uncertainty about a review is the disagreement of these distributions (Gal & Ghahramani 2016, arXiv 1506.02142).
-Reviews are taken a chunk at a time, so no array of all reviews by T by C is ever held for a large pool, and an acquisition
-function stays what it is on paper: a function from log-probabilities to scores.
+The model's uncertainty about a review is the disagreement of these distributions (Gal & Ghahramani 2016, arXiv 1506.02142). A score
+is on paper a function of all T of them, and stays one here: passes are made for as many reviews at once as their distributions fit
+into `HELD_NUMBERS`, which is every pool but the largest. The mean over passes, which is all that a prediction needs, is summed up as
+the passes are made.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,37 +18,39 @@ import torch
 
 from trainables.arrays import Floats, Rows
 from trainables.corpus import Reviews
-from trainables.model import SITE_OF_MATRIX, Weights, batch_tensors, dropout_mask, logits_BC
+from trainables.model import SITE_OF_MATRIX, Weights, dropout_mask
+from trainables.passes import Passes
 from trainables.spec import Execution, TrajectorySpec
 from trainables.streams import mc_masks, stream
 
-CHUNK = 4096
-"""Reviews whose T passes are held at once: 4096 x T=100 x C=2 in float64 are 7 MB. A whole number of scoring batches."""
+HELD_NUMBERS = 16_000_000
+"""Most probabilities (reviews x T x C) that are held at once: 128 MB in float64."""
 
 
-def thinned_network(weights: Weights, spec: TrajectorySpec, round_: int, mc_pass: int) -> Weights:
-    """The weights of MC pass `mc_pass`: dropped word types are zero rows, dropped units zero columns, the rest scaled by 1/(1-p)."""
-    rng = stream(spec.seed, mc_masks(mc_pass), round_)
-    thinned = dict(weights)
-    for matrix, site in SITE_OF_MATRIX.items():
-        rows, columns = weights[matrix].shape
-        shape = (rows, 1) if site == "word" else (1, columns)
-        mask = torch.from_numpy(dropout_mask(rng, shape, spec.site_rate(site)))
-        thinned[matrix] = weights[matrix] * mask.to(weights[matrix].device)
-    return thinned
+class ThinnedNetworks:
+    """The thinned networks of one trained network, one at a time, each written over the one before."""
+
+    def __init__(self, weights: Weights, spec: TrajectorySpec, round_: int) -> None:
+        """Nothing is drawn yet; what no mask touches is shared with `weights`."""
+        self._weights = weights
+        self._spec = spec
+        self._round = round_
+        self._thinned = weights | {matrix: torch.empty_like(weights[matrix]) for matrix in SITE_OF_MATRIX}
+
+    def of_pass(self, mc_pass: int) -> Weights:
+        """The network of one MC pass, until the next: dropped word types are zero rows, dropped units zero columns, the rest 1/(1-p)."""
+        rng = stream(self._spec.seed, mc_masks(mc_pass), self._round)
+        for matrix, site in SITE_OF_MATRIX.items():
+            whole = self._weights[matrix]
+            shape = (whole.shape[0], 1) if site == "word" else (1, whole.shape[1])
+            mask = torch.from_numpy(dropout_mask(rng, shape, self._spec.site_rate(site))).to(whole.device)
+            torch.mul(whole, mask, out=self._thinned[matrix])
+        return self._thinned
 
 
 def deterministic_log_probs(weights: Weights, spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, execution: Execution) -> Floats:
     """(N, C) log-probabilities, in nats, of the network with dropout off (weight scaling)."""
-    order_N = np.argsort(reviews.lengths_N[rows_N], kind="stable")
-    log_probs_NC = np.empty((len(rows_N), len(weights["output_bias"])))
-    with torch.inference_mode():
-        for start in range(0, len(rows_N), execution.scoring_batch):
-            positions_B = order_N[start : start + execution.scoring_batch]
-            token_ids_BL, lengths_B = batch_tensors(reviews.token_ids_NL, reviews.lengths_N, rows_N[positions_B], execution.device)
-            logits = logits_BC(weights, token_ids_BL, lengths_B, spec.pooling)
-            log_probs_NC[positions_B] = torch.log_softmax(logits.double(), dim=1).cpu().numpy()
-    return log_probs_NC
+    return Passes(spec, execution).log_probs_NC(weights, reviews, rows_N)
 
 
 def mc_log_probs(
@@ -55,22 +58,30 @@ def mc_log_probs(
 ) -> Floats:
     """(N, T, C) log-probabilities, in nats, of `passes` thinned networks."""
     log_probs_NTC = np.empty((len(rows_N), passes, len(weights["output_bias"])))
-    for t in range(passes):
-        network = thinned_network(weights, spec, round_, t)
-        log_probs_NTC[:, t] = deterministic_log_probs(network, spec, reviews, rows_N, execution)
+    for t, log_probs_NC in enumerate(_log_probs_of_passes(weights, spec, reviews, rows_N, round_, passes, execution)):
+        log_probs_NTC[:, t] = log_probs_NC
     return log_probs_NTC
 
 
-def over_chunks(reviews: Reviews, rows_N: Rows, compute: Callable[[Rows], Floats]) -> Floats:
-    """Apply `compute` (rows of a chunk -> one result a row) to all rows, `CHUNK` reviews of like length at a time."""
-    order_N = np.argsort(reviews.lengths_N[rows_N], kind="stable")
-    parts = [compute(rows_N[positions]) for positions in _chunks(order_N)]
-    in_order = np.concatenate(parts)
-    result = np.empty_like(in_order)
-    result[order_N] = in_order
-    return result
+def mc_mean_log_probs(
+    weights: Weights, spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, *, round_: int, passes: int, execution: Execution
+) -> Floats:
+    """(N, C) logarithm of the mean probability over `passes` thinned networks, summed up pass by pass."""
+    sum_NC = np.full((len(rows_N), len(weights["output_bias"])), -np.inf)
+    for log_probs_NC in _log_probs_of_passes(weights, spec, reviews, rows_N, round_, passes, execution):
+        np.logaddexp(sum_NC, log_probs_NC, out=sum_NC)
+    return np.asarray(sum_NC - np.log(passes))
 
 
-def _chunks(order_N: Rows) -> Iterator[Rows]:
-    for start in range(0, len(order_N), CHUNK):
-        yield order_N[start : start + CHUNK]
+def _log_probs_of_passes(
+    weights: Weights, spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, round_: int, passes: int, execution: Execution
+) -> Iterator[Floats]:
+    networks, engine = ThinnedNetworks(weights, spec, round_), Passes(spec, execution)
+    for t in range(passes):
+        yield engine.log_probs_NC(networks.of_pass(t), reviews, rows_N)
+
+
+def in_parts(rows_N: Rows, numbers_per_review: int, compute: Callable[[Rows], Floats]) -> Floats:
+    """Apply `compute` (rows -> one result a row) to so many rows at a time that no more than `HELD_NUMBERS` are held."""
+    size = max(1, HELD_NUMBERS // max(1, numbers_per_review))
+    return np.concatenate([compute(rows_N[start : start + size]) for start in range(0, len(rows_N), size)])

@@ -12,6 +12,7 @@ deterministic network needs no scaling (weight scaling).
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +20,15 @@ import torch
 from torch import Tensor
 
 from trainables.arrays import Floats32, Ids, Rows
-from trainables.spec import Pooling, TrajectorySpec
+from trainables.processor import has_fast_bfloat16
+from trainables.spec import Pooling, Precision, TrajectorySpec
 from trainables.streams import INITIAL_WEIGHTS, stream
 
 Weights = dict[str, Tensor]
 """embedding (V, E); input (4H, E); recurrent (4H, H); input_bias, recurrent_bias (4H); output (C, H); output_bias (C)."""
+
+Lstm = Callable[[Weights, Tensor, Tensor], Tensor]
+"""What computes the states (L, B, H) from weights, inputs (L, B, E) and lengths (B,); `torch_lstm` unless told otherwise."""
 
 SITE_OF_MATRIX = {"embedding": "word", "input": "input", "recurrent": "recurrent", "output": "output"}
 """The dropout site whose masks act on the columns (for the embedding: the rows) of each weight matrix."""
@@ -65,31 +70,68 @@ def weights_hash(weights: Weights) -> str:
     return sha.hexdigest()[:16]
 
 
-def logits_BC(weights: Weights, token_ids_BL: Tensor, lengths_B: Tensor, pooling: Pooling, masks: SequenceMasks | None = None) -> Tensor:
+def logits_BC(
+    weights: Weights,
+    token_ids_BL: Tensor,
+    lengths_B: Tensor,
+    pooling: Pooling,
+    masks: SequenceMasks | None = None,
+    lstm: Lstm | None = None,
+) -> Tensor:
     """Class logits of B reviews under one network.
 
     Tokens after a review's length change nothing: the LSTM reads forward only, and the pooling looks at real tokens alone.
     """
-    x_BLE = torch.nn.functional.embedding(token_ids_BL, weights["embedding"])
+    pooled_BH = pooled_states(weights, token_ids_BL, lengths_B, pooling, masks, lstm)
+    return output_logits(weights, pooled_BH if masks is None else pooled_BH * masks.output_BH)
+
+
+def pooled_states(
+    weights: Weights,
+    token_ids_BL: Tensor,
+    lengths_B: Tensor,
+    pooling: Pooling,
+    masks: SequenceMasks | None = None,
+    lstm: Lstm | None = None,
+) -> Tensor:
+    """(B, H): the pooled LSTM states of B reviews, float32 whatever they were computed in."""
+    x_LBE = torch.nn.functional.embedding(token_ids_BL.T, weights["embedding"])
     if masks is not None:
-        x_BLE = x_BLE * masks.word_BL[:, :, None] * masks.input_BE[:, None, :]
-    parameters = [weights["input"], weights["recurrent"], weights["input_bias"], weights["recurrent_bias"]]
-    start_1BH = x_BLE.new_zeros(1, len(token_ids_BL), weights["recurrent"].shape[1])
-    states_BLH, _, _ = torch.lstm(x_BLE, (start_1BH, start_1BH), parameters, True, 1, 0.0, False, False, True)
-    pooled_BH = _pool(states_BLH, lengths_B, pooling)
-    if masks is not None:
-        pooled_BH = pooled_BH * masks.output_BH
+        x_LBE = x_LBE * masks.word_BL.T[:, :, None] * masks.input_BE
+    return _pool((lstm or torch_lstm)(weights, x_LBE, lengths_B), lengths_B, pooling)
+
+
+def torch_lstm(weights: Weights, x_LBE: Tensor, lengths_B: Tensor, precision: Precision = "float32") -> Tensor:
+    """(L, B, H): states by torch's fused LSTM, float32; 0 where a review has ended.
+
+    On a CPU without bfloat16 products torch's bfloat16 LSTM is twenty times slower than its float32 one; there inputs and weights are
+    rounded, and the states are not.
+    """
+    arrays = [x_LBE, *(weights[name] for name in ("input", "recurrent", "input_bias", "recurrent_bias"))]
+    if precision == "bfloat16":
+        arrays = [array.bfloat16() for array in arrays]
+        if x_LBE.device.type == "cpu" and not has_fast_bfloat16():
+            arrays = [array.float() for array in arrays]
+    x_LBE, *parameters = arrays
+    start_1BH = x_LBE.new_zeros(1, x_LBE.shape[1], weights["recurrent"].shape[1])
+    states_LBH, _, _ = torch.lstm(x_LBE, (start_1BH, start_1BH), parameters, True, 1, 0.0, False, False, False)
+    ended_LB = torch.arange(len(x_LBE), device=x_LBE.device)[:, None] >= lengths_B
+    return states_LBH.float().masked_fill(ended_LB[:, :, None], 0)
+
+
+def output_logits(weights: Weights, pooled_BH: Tensor) -> Tensor:
+    """(B, C): the output layer."""
     return torch.nn.functional.linear(pooled_BH, weights["output"], weights["output_bias"])
 
 
-def _pool(states_BLH: Tensor, lengths_B: Tensor, pooling: Pooling) -> Tensor:
-    """(B, H): the mean, last or largest state of each review's real tokens."""
+def _pool(states_LBH: Tensor, lengths_B: Tensor, pooling: Pooling) -> Tensor:
+    """(B, H): the mean, last or largest state of each review's real tokens; states after its end are 0."""
     if pooling == "last":
-        return states_BLH[torch.arange(len(lengths_B), device=lengths_B.device), lengths_B - 1]
-    padded_BL1 = (torch.arange(states_BLH.shape[1], device=lengths_B.device) >= lengths_B[:, None])[:, :, None]
+        return states_LBH[lengths_B.long() - 1, torch.arange(len(lengths_B), device=lengths_B.device)]
     if pooling == "max":
-        return states_BLH.masked_fill(padded_BL1, -torch.inf).amax(dim=1)
-    return states_BLH.masked_fill(padded_BL1, 0).sum(dim=1) / lengths_B[:, None]
+        ended_LB = torch.arange(len(states_LBH), device=lengths_B.device)[:, None] >= lengths_B
+        return states_LBH.masked_fill(ended_LB[:, :, None], -torch.inf).amax(dim=0)
+    return states_LBH.sum(dim=0) / lengths_B[:, None]
 
 
 def batch_tensors(token_ids_NL: Ids, lengths_N: Ids, rows_B: Rows, device: str) -> tuple[Tensor, Tensor]:

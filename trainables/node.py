@@ -1,4 +1,4 @@
-"""What a machine needs in order to run trials of a launch, and what of it this machine lacks.
+"""What a machine needs in order to run trials of a launch, what of it this machine lacks, and what makes it slower than it could be.
 
 The same questions are asked twice: of every machine of a cluster before the first trial, so that a mistake costs seconds and is told
 by name; and by each new worker process, since machines join a running cluster later, and one that has other code, or writes to
@@ -17,7 +17,8 @@ from pathlib import Path
 
 from trainables.errors import NodeError
 from trainables.patience import open_patiently
-from trainables.spec import Execution
+from trainables.processor import c_compiler, has_fast_bfloat16, processor_name
+from trainables.spec import Execution, Precision
 from trainables.storage import Storage
 
 LEASE_FILE = "lease.json"
@@ -66,7 +67,7 @@ def code_version() -> CodeVersion:
 def _digest() -> str:
     package = Path(__file__).parent
     sha = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted([*package.rglob("*.py"), *package.rglob("*.c")]):
         sha.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
     sha.update("\n".join(_packages()).encode())
     return sha.hexdigest()
@@ -107,6 +108,25 @@ def check(context: TrialContext) -> None:
     found = problems(context)
     if found:
         raise NodeError(f"{platform.node()}: " + "; ".join(found))
+
+
+def drawbacks(execution: Execution, precision: Precision) -> list[str]:
+    """Why trials run slower on this machine than they could, each with its remedy; what they compute is the same."""
+    found = []
+    if precision == "bfloat16" and not _has_bfloat16(execution):
+        what = "GPU" if execution.device == "cuda" else f"processor ({processor_name()})"
+        found.append(f"its {what} has no bfloat16 products: model.precision = bfloat16 is computed there no faster than float32 would be")
+    if execution.device == "cpu" and execution.compiled and c_compiler() is None:
+        found.append("it has no C compiler (cc, gcc or clang): torch computes, two to three times slower; install one")
+    return found
+
+
+def _has_bfloat16(execution: Execution) -> bool:
+    if execution.device == "cpu":
+        return has_fast_bfloat16()
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def _code_problems(context: TrialContext) -> list[str]:

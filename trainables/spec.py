@@ -16,8 +16,11 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
 
-SCIENCE_VERSION = 1
-"""Bumped by hand when the code changes what a field means, so that old results are never taken for new ones."""
+SCIENCE_VERSION = 2
+"""Bumped by hand when the code changes what a field means, so that old results are never taken for new ones.
+
+2: a minibatch holds its longest review first, so training masks meet other reviews than before; and the precision became a field.
+"""
 
 FULL_DATA = "full_data"
 """The acquisition name of the full-data model: one round, trained on every label."""
@@ -26,6 +29,8 @@ SITES = ("word", "input", "recurrent", "output")
 """The four places where dropout masks act (Gal & Ghahramani 2016, arXiv 1512.05287)."""
 
 Pooling = Literal["mean", "last", "max"]
+
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,8 @@ class TrajectorySpec:
     """H, width of the LSTM's state."""
     pooling: Pooling
     """How the states of a review's real tokens become one vector."""
+    precision: Precision
+    """What weights and states are rounded to where they enter the network's matrix products; sums are float32."""
     embedding_std: float
     """Standard deviation of the initial embeddings."""
     word_dropout: float | None
@@ -151,7 +158,9 @@ class Execution:
     """CPU threads of torch."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where torch computes."""
+    compiled: bool = True
+    """On a CPU, compute with the compiled kernel where there is a C compiler; false: always with torch."""
     scoring_batch: int = 64
-    """Reviews a batch when scoring and evaluating; 64 is the fastest of 64, 128, 256 and 512 on a 1 MiB L2 cache."""
+    """Reviews a batch when torch scores and evaluates; 64 is the fastest of 32 to 512 on a 1 MiB L2 cache."""
     store_predictions: bool = True
     """Keep per-review test log-probabilities at the MC evaluation budgets."""

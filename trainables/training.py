@@ -16,6 +16,7 @@ no checkpoint is ever chosen.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,7 +25,9 @@ from torch import Tensor
 from trainables.arrays import Floats32, Ids, Rows
 from trainables.corpus import Reviews
 from trainables.errors import ComputationError
-from trainables.model import SITE_OF_MATRIX, SequenceMasks, Weights, batch_tensors, dropout_mask, logits_BC
+from trainables.model import SITE_OF_MATRIX, Lstm, SequenceMasks, Weights, batch_tensors, dropout_mask, logits_BC, torch_lstm
+from trainables.passes import compiled_kernel
+from trainables.recurrence import CompiledLstm
 from trainables.spec import Execution, TrajectorySpec
 from trainables.streams import BATCH_ORDER, TRAINING_MASKS, stream
 
@@ -72,12 +75,13 @@ def fit(spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, start: Weights, ro
         fused=True,
     )
     masks_rng = stream(spec.seed, TRAINING_MASKS, round_)
+    lstm = _lstm(spec, execution)
     losses = np.empty(steps)
     tokens = 0
-    for step, rows_B in enumerate(_batches(spec, reviews.lengths_N[rows_N], rows_N, steps, round_)):
+    for step, rows_B in enumerate(batches(spec, reviews.lengths_N[rows_N], rows_N, steps, round_)):
         for group in optimizer.param_groups:
             group["lr"] = spec.learning_rate * (1 - step / steps)
-        losses[step] = _gradient_step(spec, reviews, rows_B, weights, optimizer, masks_rng, execution.device)
+        losses[step] = _gradient_step(spec, reviews, rows_B, weights, optimizer, masks_rng, execution.device, lstm)
         tokens += int(reviews.lengths_N[rows_B].sum())
         if not np.isfinite(losses[step]):
             raise ComputationError(f"the training loss is {losses[step]} at gradient step {step} of {steps}")
@@ -97,12 +101,13 @@ def _gradient_step(
     optimizer: torch.optim.Optimizer,
     rng: np.random.Generator,
     device: str,
+    lstm: Lstm,
 ) -> float:
     """One step of Adam; returns the batch's mean cross-entropy in nats before the step."""
     token_ids_BL, lengths_B = batch_tensors(reviews.token_ids_NL, reviews.lengths_N, rows_B, device)
     masks, recurrent_H = _training_masks(spec, token_ids_BL.cpu().numpy(), rng, device)
     network = weights | {"recurrent": weights["recurrent"] * recurrent_H}
-    logits = logits_BC(network, token_ids_BL, lengths_B, spec.pooling, masks)
+    logits = logits_BC(network, token_ids_BL, lengths_B, spec.pooling, masks, lstm)
     labels_B = torch.from_numpy(reviews.labels_N[rows_B].astype(np.int64)).to(device)
     loss = torch.nn.functional.cross_entropy(logits, labels_B)
     optimizer.zero_grad()
@@ -112,15 +117,23 @@ def _gradient_step(
     return float(loss.detach())
 
 
-def _batches(spec: TrajectorySpec, lengths_N: Ids, rows_N: Rows, steps: int, round_: int) -> Iterator[Rows]:
-    """Batches of whole passes over the labelled set laid end to end, in buckets sorted by length and then shuffled."""
+def _lstm(spec: TrajectorySpec, execution: Execution) -> Lstm:
+    """What computes the states, and their gradients."""
+    compiled = compiled_kernel(execution)
+    if compiled is None:
+        return partial(torch_lstm, precision=spec.precision)
+    return CompiledLstm(compiled, spec.precision)
+
+
+def batches(spec: TrajectorySpec, lengths_N: Ids, rows_N: Rows, steps: int, round_: int) -> Iterator[Rows]:
+    """Batches, longest review first, of whole passes over the labelled set laid end to end: buckets are sorted by length, then shuffled."""
     rng = stream(spec.seed, BATCH_ORDER, round_)
     batch = min(spec.batch_size, len(rows_N))
     passes = math.ceil(steps * batch / len(rows_N))
     order = np.concatenate([rng.permutation(len(rows_N)) for _ in range(passes)])[: steps * batch]
     for start in range(0, len(order), BUCKET_BATCHES * batch):
         bucket = order[start : start + BUCKET_BATCHES * batch]
-        batches = bucket[np.argsort(lengths_N[bucket], kind="stable")].reshape(-1, batch)
+        batches = bucket[np.argsort(-lengths_N[bucket], kind="stable")].reshape(-1, batch)
         for positions_B in rng.permutation(batches):
             yield rows_N[positions_B]
 

@@ -24,7 +24,7 @@ from trainables.arrays import Floats, Floats32, Ids, Rows
 from trainables.corpus import Corpus
 from trainables.errors import ComputationError, LedgerError
 from trainables.evaluation import deterministic_prediction, mc_prediction, metrics
-from trainables.mc_dropout import deterministic_log_probs, mc_log_probs, over_chunks
+from trainables.mc_dropout import deterministic_log_probs, in_parts, mc_log_probs
 from trainables.model import Weights, initial_weights, weights_hash
 from trainables.rounds import Round, Row
 from trainables.spec import Execution, TrajectorySpec
@@ -193,7 +193,8 @@ class _Steps:
         candidates = pool_subsample(self.spec, len(self.corpus.train), labelled, batch, number)
         function = ACQUISITIONS[self.spec.acquisition]
         passes = {"none": 0, "deterministic": 1, "mc": self.spec.mc_passes or 0}[function.prediction]
-        scores_N = over_chunks(self.corpus.train, candidates, lambda rows: function.score(self.log_probs_NTC(network, rows, number)))
+        numbers = passes * len(self.corpus.class_names)
+        scores_N = in_parts(candidates, numbers, lambda rows: function.score(self.log_probs_NTC(network, rows, number)))
         if not np.isfinite(scores_N).all():
             raise ComputationError(f"{self.spec.acquisition} gave {(~np.isfinite(scores_N)).sum()} scores that are not finite")
         keys_N = stream(self.spec.seed, REVIEW_KEYS, number).random(len(self.corpus.train))[candidates]
