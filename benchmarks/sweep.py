@@ -13,7 +13,6 @@ The wall time of a run has the start of the worker processes (imports, mostly) i
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.planning import peak_mib
 from sweep.cluster import ray_cluster
 from sweep.lease import held
 from sweep.plan import make_plan
@@ -96,7 +96,7 @@ def overhead(trials: int, corpus: Corpus, cores: float, folder: Path) -> dict[st
         "wall_seconds": wall_seconds,
         "inside_seconds": inside_seconds,
         "overhead_seconds": (wall_seconds - inside_seconds / cores) / trials,
-        "driver_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "driver_mib": peak_mib(),
     }
 
 
