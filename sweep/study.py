@@ -154,7 +154,9 @@ class Model(Section):
     embedding_dim: Positive = 64
     hidden_dim: Positive = 64
     pooling: Pooling = "mean"
-    precision: Precision = "float32"
+    precision: Precision = "bfloat16"
+    """Measured on IMDB (docs/performance.md): 0.2% of the picks differ from float32's, accuracy by 0.05 points with a standard error of
+    0.1; a trajectory takes two thirds of the time."""
     embedding_std: Annotated[float, Field(gt=0)] = 0.1
     site_dropout: SiteDropout = SiteDropout()
 
