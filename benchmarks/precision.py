@@ -69,7 +69,7 @@ def differing_picks(spec: TrajectorySpec, on: Corpus) -> Iterator[dict[str, Any]
 
 def print_picks(rows: Sequence[dict[str, Any]], console: Console) -> None:
     """Mean share of differing picks, by acquisition function."""
-    table = Table("acquisition", *(f"{variant}: picks that differ" for variant in VARIANTS), box=None)
+    table = Table("picks that differ", *VARIANTS, box=None)
     for name in dict.fromkeys(row["acquisition"] for row in rows):
         means = (
             np.mean([row["differing"] for row in rows if (row["acquisition"], row["variant"]) == (name, variant)]) for variant in VARIANTS
@@ -128,7 +128,8 @@ def main() -> None:
     protocol = {"label_budgets": {"start": 200, "stop": 2_000, "step": 200}}
     arms = specs(data, on, grid=seeds | {"acquisition": options.arms, "mc_passes": 10}, protocol=protocol) if options.arms else []
     trajectories = [accuracies(spec, on) for spec in arms]
-    print_accuracies(trajectories, console)
+    if trajectories:
+        print_accuracies(trajectories, console)
     if options.json:
         options.json.write_text(json.dumps({"picks": compared, "trajectories": trajectories}, indent=1))
 

@@ -1,14 +1,23 @@
-"""The benchmark of whole trajectories: it runs, alone and beside a peer, and says what is missing."""
+"""The benchmarks run, at sizes that measure nothing, and write the rows that they promise."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from benchmarks import trajectory
+from benchmarks import mc_scoring, precision, training, trajectory
+from benchmarks.reviews import invented_reviews
+from tests.conftest import SpecFactory
+from trainables.mc_dropout import deterministic_log_probs
+from trainables.model import initial_weights
+from trainables.spec import Execution
 
 TINY = "--rounds 2 --labels 40 --acquire 8 --subsample 80 --mc-passes 2 --gradient-steps 2 --embedding-dim 4 --hidden-dim 4".split()
 NEEDS_BAAL = pytest.mark.skipif(find_spec("baal") is None, reason="the extra `benchmarks` is not installed")
@@ -18,7 +27,9 @@ NEEDS_BAAL = pytest.mark.skipif(find_spec("baal") is None, reason="the extra `be
     ("peer", "variants"),
     [
         ([], ["al-sweep"]),
-        pytest.param(["--peer", "baal"], ["al-sweep", "al-sweep, two sites", "baal, default", "baal, loop"], marks=NEEDS_BAAL),
+        pytest.param(
+            ["--peer", "baal"], ["al-sweep", "al-sweep, float32", "al-sweep, two sites", "baal, default", "baal, loop"], marks=NEEDS_BAAL
+        ),
     ],
 )
 def test_a_trajectory_is_measured(peer: list[str], variants: list[str], tmp_path: Path) -> None:
@@ -40,3 +51,48 @@ def test_a_peer_that_is_not_installed_is_told_in_one_line(monkeypatch: pytest.Mo
         trajectory.main(["--peer", "baal"])
     assert stopped.value.code == 2
     assert capsys.readouterr().err == trajectory.NO_BAAL
+
+
+def run(main: Callable[[], None], command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What a benchmark writes as JSON."""
+    monkeypatch.setattr(sys, "argv", ["benchmark", *command.split(), "--json", str(tmp_path / "rows.json")])
+    main()
+    return json.loads((tmp_path / "rows.json").read_text())
+
+
+def test_scoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = run(mc_scoring.main, "--hidden-dim 4 --reviews 20 --repeats 1", tmp_path, monkeypatch)
+    columns = {"hidden_dim", "variant", "precision", "tokens_per_second", "speedup_over_loop", "fraction_of_peak"}
+    assert all(set(row) == columns for row in rows)
+    assert [(row["variant"], row["precision"]) for row in rows] == [
+        ("loop", "float32"),
+        ("thinned, torch", "float32"),
+        ("thinned", "float32"),
+        ("thinned, torch", "bfloat16"),
+        ("thinned", "bfloat16"),
+    ]
+    assert rows[0]["speedup_over_loop"] == 1
+
+
+def test_the_loop_of_the_benchmark_is_the_network(spec: SpecFactory) -> None:
+    """Without dropout the usual loop gives what the project's network gives: the same work is compared."""
+    weights = {name: 3 * value for name, value in initial_weights(spec(), mc_scoring.VOCABULARY + 2, 2, 0).items()}
+    reviews = invented_reviews(5, 12)
+    found = mc_scoring.loop_log_probs(weights, torch.from_numpy(reviews.token_ids_NL), torch.from_numpy(reviews.lengths_N), 0.0)
+    expected = deterministic_log_probs(weights, spec(), reviews, np.arange(5), Execution())
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = run(training.main, "--hidden-dim 4 --steps 2 --repeats 1", tmp_path, monkeypatch)
+    assert [row["variant"] for row in rows] == ["plain", "torch", "compiled", "torch", "compiled"]
+    assert rows[0]["speed_over_plain"] == 1
+
+
+def test_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scored by the very same network, so the picks of float32 differ from themselves in nothing but the order of sums."""
+    rows = run(precision.main, "--seeds 1 --labels 20 --arms", tmp_path, monkeypatch)
+    by_torch = [row["differing"] for row in rows["picks"] if row["variant"] == "float32 by torch"]
+    assert len(by_torch) == 9
+    assert max(by_torch) <= 0.05
+    assert "picks that differ" in capsys.readouterr().out
