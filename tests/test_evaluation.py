@@ -5,7 +5,7 @@ import pytest
 
 from tests.conftest import SpecFactory
 from trainables.corpus import Corpus
-from trainables.evaluation import deterministic_prediction, expected_calibration_error, mc_prediction, metrics
+from trainables.evaluation import expected_calibration_error, metrics, predict
 from trainables.mc_dropout import mc_log_probs
 from trainables.model import initial_weights
 from trainables.spec import Execution
@@ -31,7 +31,7 @@ def test_the_mc_prediction_is_the_mean_of_probabilities(spec: SpecFactory, corpu
     weights = {name: 3 * value for name, value in initial_weights(spec(), corpus.num_embeddings, 2, 0).items()}
     rows = np.arange(len(corpus.test))
     passes = mc_log_probs(weights, spec(), corpus.test, rows, round_=1, passes=4, execution=Execution())
-    predicted = mc_prediction(weights, spec(), corpus.test, round_=1, passes=4, execution=Execution())
-    np.testing.assert_allclose(np.exp(predicted), np.exp(passes).mean(axis=1), rtol=1e-5)
-    deterministic = deterministic_prediction(weights, spec(), corpus.test, Execution())
-    assert np.abs(predicted - deterministic).max() > 1e-3
+    predicted = predict(weights, spec(), corpus.test, round_=1, mc_passes=4, execution=Execution())
+    np.testing.assert_allclose(np.exp(predicted["mc"]), np.exp(passes).mean(axis=1), rtol=1e-5)
+    assert np.abs(predicted["mc"] - predicted["deterministic"]).max() > 1e-3
+    assert set(predict(weights, spec(), corpus.test, round_=1, mc_passes=None, execution=Execution())) == {"deterministic"}

@@ -45,7 +45,7 @@ def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     flags = [f"-march={request.param}" if flag == "-march=native" else flag for flag in FLAGS]
     subprocess.run(["cc", *flags, str(SOURCE), "-o", str(target)], check=True)
     library = ctypes.CDLL(str(target))
-    return Kernel(library, library.lanes(), bool(library.native_bfloat16()))
+    return Kernel(library, request.param, library.lanes(), bool(library.native_bfloat16()))
 
 
 def random_weights(E: int, H: int, seed: int = 0) -> Weights:
@@ -203,5 +203,5 @@ class TestBuilding:
 
     def test_its_records_say_what_it_is(self) -> None:
         library = kernel_module.ctypes.CDLL(None)
-        assert str(Kernel(library, 16, True)) == "compiled, 16 lanes, bfloat16"
-        assert str(Kernel(library, 8, False)) == "compiled, 8 lanes"
+        assert str(Kernel(library, "0123abcd", 16, True)) == "compiled 0123abcd, 16 lanes, bfloat16"
+        assert str(Kernel(library, "0123abcd", 8, False)) == "compiled 0123abcd, 8 lanes"

@@ -9,8 +9,9 @@ import torch
 from tests.conftest import SpecFactory
 from trainables.arrays import Floats, Rows
 from trainables.corpus import Corpus
-from trainables.mc_dropout import ThinnedNetworks, deterministic_log_probs, in_parts, mc_log_probs, mc_mean_log_probs
+from trainables.mc_dropout import Distributions, ThinnedNetworks, deterministic_log_probs, in_parts, mc_log_probs
 from trainables.model import SequenceMasks, Weights, dropout_mask, initial_weights, logits_BC, torch_lstm
+from trainables.passes import Passes
 from trainables.spec import Execution, TrajectorySpec
 
 V, C = 30, 3
@@ -137,11 +138,22 @@ class TestThinnedNetworksOnAPool:
         monkeypatch.setattr("trainables.mc_dropout.HELD_NUMBERS", 64)
         np.testing.assert_allclose(in_parts(rows, 4, first_class), whole, atol=1e-6)
 
-    def test_the_mean_is_that_of_the_passes(self, spec: SpecFactory, corpus: Corpus, weights: Weights) -> None:
-        rows = np.arange(20)
-        passes = mc_log_probs(weights, spec(), corpus.train, rows, round_=0, passes=5, execution=Execution())
-        mean = mc_mean_log_probs(weights, spec(), corpus.train, rows, round_=0, passes=5, execution=Execution())
-        np.testing.assert_allclose(np.exp(mean), np.exp(passes).mean(axis=1), rtol=1e-12)
+    def test_what_no_mask_touches_is_computed_once(
+        self, spec: SpecFactory, corpus: Corpus, weights: Weights, compiled: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Dropout of the pooled output alone: one pass through the LSTM for all T, to the bits of T passes."""
+        only_output = spec(word_dropout=0.0, input_dropout=0.0, recurrent_dropout=0.0, dropout_rate=0.5)
+        rows, execution = np.arange(20), Execution(compiled=compiled)
+        networks = ThinnedNetworks(weights, only_output, 0)
+        apart = [Passes(only_output, execution).log_probs_NC(networks.of_pass(t), corpus.train, rows) for t in range(3)]
+        computed = []
+        compute = Passes.pooled_states
+        monkeypatch.setattr(Passes, "pooled_states", lambda *arguments: computed.append(1) or compute(*arguments))
+        together = Distributions(weights, only_output, corpus.train, rows, execution)
+        assert (np.stack(list(together.of_passes(3, 0))) == np.stack(apart)).all()
+        assert (together.deterministic() == deterministic_log_probs(weights, only_output, corpus.train, rows, execution)).all()
+        assert len(computed) == 2  # once for all of them, once for the comparison in the line above
+        assert (apart[0] != apart[1]).any()
 
     def test_a_smaller_t_is_the_beginning_of_a_larger(self, spec: SpecFactory, corpus: Corpus, weights: Weights) -> None:
         rows = np.arange(20)

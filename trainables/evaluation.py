@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from trainables.arrays import Floats, Floats32, Ids
 from trainables.corpus import Reviews
-from trainables.mc_dropout import deterministic_log_probs, mc_mean_log_probs
+from trainables.mc_dropout import Distributions
 from trainables.model import Weights
 from trainables.spec import Execution, TrajectorySpec
 
@@ -57,13 +57,12 @@ def expected_calibration_error(confidence_N: Floats, right_N: npt.NDArray[np.boo
     return float(np.abs(gap).sum() / len(confidence_N))
 
 
-def deterministic_prediction(weights: Weights, spec: TrajectorySpec, reviews: Reviews, execution: Execution) -> Floats32:
-    """(N, C) log-probabilities of all reviews with dropout off."""
-    return deterministic_log_probs(weights, spec, reviews, np.arange(len(reviews)), execution).astype(np.float32)
-
-
-def mc_prediction(weights: Weights, spec: TrajectorySpec, reviews: Reviews, *, round_: int, passes: int, execution: Execution) -> Floats32:
-    """(N, C) logarithm of the mean probability over `passes` thinned networks."""
-    everyone = np.arange(len(reviews))
-    log_probs_NC = mc_mean_log_probs(weights, spec, reviews, everyone, round_=round_, passes=passes, execution=execution)
-    return log_probs_NC.astype(np.float32)
+def predict(
+    weights: Weights, spec: TrajectorySpec, reviews: Reviews, *, round_: int, mc_passes: int | None, execution: Execution
+) -> dict[str, Floats32]:
+    """(N, C) log-probabilities of all reviews by mode: ``deterministic``, and ``mc`` if a number of passes is given."""
+    distributions = Distributions(weights, spec, reviews, np.arange(len(reviews)), execution)
+    found = {"deterministic": distributions.deterministic()}
+    if mc_passes:
+        found["mc"] = distributions.mean(mc_passes, round_)
+    return {mode: log_probs_NC.astype(np.float32) for mode, log_probs_NC in found.items()}

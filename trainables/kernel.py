@@ -42,6 +42,8 @@ class Kernel:
     """The loaded library and what it was built for."""
 
     library: ctypes.CDLL
+    build: str
+    """Hash of source, compiler, flags and processor: equal builds compute equal bits."""
     lanes: int
     """float32 numbers in a vector register: units are computed, and weights laid out, so many at a time."""
     native_bfloat16: bool
@@ -49,7 +51,7 @@ class Kernel:
 
     def __str__(self) -> str:
         """As a trajectory's attempts record it."""
-        return f"compiled, {self.lanes} lanes{', bfloat16' * self.native_bfloat16}"
+        return f"compiled {self.build}, {self.lanes} lanes{', bfloat16' * self.native_bfloat16}"
 
     def padded(self, hidden_dim: int) -> int:
         """Units that the kernel computes: a whole number of lanes."""
@@ -109,10 +111,11 @@ def kernel() -> Kernel | None:
     if compiler is None:
         return None
     try:
-        library = ctypes.CDLL(str(_built(compiler)))
+        path = _built(compiler)
+        library = ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError):
         return None
-    return Kernel(library, library.lanes(), bool(library.native_bfloat16()))
+    return Kernel(library, path.stem.removeprefix("lstm-"), library.lanes(), bool(library.native_bfloat16()))
 
 
 def _built(compiler: str) -> Path:

@@ -12,9 +12,11 @@ the passes are made.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from trainables.arrays import Floats, Rows
 from trainables.corpus import Reviews
@@ -48,9 +50,49 @@ class ThinnedNetworks:
         return self._thinned
 
 
+class Distributions:
+    """The class distributions that one trained network gives to some reviews: with dropout off, and pass by pass.
+
+    Where no mask touches what comes before the output layer, that is computed once for all of them.
+    """
+
+    def __init__(self, weights: Weights, spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, execution: Execution) -> None:
+        """Nothing is computed yet."""
+        self._weights = weights
+        self._spec = spec
+        self._reviews = reviews
+        self._rows_N = rows_N
+        self._passes = Passes(spec, execution)
+
+    def deterministic(self) -> Floats:
+        """(N, C) log-probabilities, in nats, of the network with dropout off (weight scaling)."""
+        return self._of(self._weights)
+
+    def of_passes(self, passes: int, round_: int) -> Iterator[Floats]:
+        """(N, C) log-probabilities, in nats, of each thinned network of a round."""
+        networks = ThinnedNetworks(self._weights, self._spec, round_)
+        return (self._of(networks.of_pass(t)) for t in range(passes))
+
+    def mean(self, passes: int, round_: int) -> Floats:
+        """(N, C) logarithm of the mean probability over the thinned networks of a round, summed up pass by pass."""
+        sum_NC = np.full((len(self._rows_N), len(self._weights["output_bias"])), -np.inf)
+        for log_probs_NC in self.of_passes(passes, round_):
+            np.logaddexp(sum_NC, log_probs_NC, out=sum_NC)
+        return np.asarray(sum_NC - np.log(passes))
+
+    def _of(self, network: Weights) -> Floats:
+        if all(self._spec.site_rate(site) == 0 for site in ("word", "input", "recurrent")):
+            return self._passes.log_probs_of_pooled(network, self._pooled_NH)
+        return self._passes.log_probs_NC(network, self._reviews, self._rows_N)
+
+    @cached_property
+    def _pooled_NH(self) -> Tensor:
+        return self._passes.pooled_states(self._weights, self._reviews, self._rows_N)
+
+
 def deterministic_log_probs(weights: Weights, spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, execution: Execution) -> Floats:
     """(N, C) log-probabilities, in nats, of the network with dropout off (weight scaling)."""
-    return Passes(spec, execution).log_probs_NC(weights, reviews, rows_N)
+    return Distributions(weights, spec, reviews, rows_N, execution).deterministic()
 
 
 def mc_log_probs(
@@ -58,27 +100,9 @@ def mc_log_probs(
 ) -> Floats:
     """(N, T, C) log-probabilities, in nats, of `passes` thinned networks."""
     log_probs_NTC = np.empty((len(rows_N), passes, len(weights["output_bias"])))
-    for t, log_probs_NC in enumerate(_log_probs_of_passes(weights, spec, reviews, rows_N, round_, passes, execution)):
+    for t, log_probs_NC in enumerate(Distributions(weights, spec, reviews, rows_N, execution).of_passes(passes, round_)):
         log_probs_NTC[:, t] = log_probs_NC
     return log_probs_NTC
-
-
-def mc_mean_log_probs(
-    weights: Weights, spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, *, round_: int, passes: int, execution: Execution
-) -> Floats:
-    """(N, C) logarithm of the mean probability over `passes` thinned networks, summed up pass by pass."""
-    sum_NC = np.full((len(rows_N), len(weights["output_bias"])), -np.inf)
-    for log_probs_NC in _log_probs_of_passes(weights, spec, reviews, rows_N, round_, passes, execution):
-        np.logaddexp(sum_NC, log_probs_NC, out=sum_NC)
-    return np.asarray(sum_NC - np.log(passes))
-
-
-def _log_probs_of_passes(
-    weights: Weights, spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, round_: int, passes: int, execution: Execution
-) -> Iterator[Floats]:
-    networks, engine = ThinnedNetworks(weights, spec, round_), Passes(spec, execution)
-    for t in range(passes):
-        yield engine.log_probs_NC(networks.of_pass(t), reviews, rows_N)
 
 
 def in_parts(rows_N: Rows, numbers_per_review: int, compute: Callable[[Rows], Floats]) -> Floats:

@@ -39,13 +39,22 @@ class Passes:
 
     def log_probs_NC(self, network: Weights, reviews: Reviews, rows_N: Rows) -> Floats:
         """Log-probabilities, in nats, of the given reviews under `network`."""
+        return self.log_probs_of_pooled(network, self.pooled_states(network, reviews, rows_N))
+
+    def pooled_states(self, network: Weights, reviews: Reviews, rows_N: Rows) -> Tensor:
+        """(N, H): all of a pass but its output layer; the same for networks that differ in nothing else."""
         with torch.inference_mode():
-            logits_NC = self._engine.logits_NC(network, reviews, rows_N)
+            return self._engine.pooled_states(network, reviews, rows_N)
+
+    def log_probs_of_pooled(self, network: Weights, pooled_NH: Tensor) -> Floats:
+        """(N, C): what remains of a pass."""
+        with torch.inference_mode():
+            logits_NC = self._engine.logits(network, pooled_NH)
             return np.asarray(torch.log_softmax(logits_NC.double(), dim=1).cpu().numpy())
 
 
 class _CompiledEngine:
-    """Logits by the kernel; threads share the reviews out among themselves."""
+    """By the kernel; threads share the reviews out among themselves."""
 
     def __init__(self, spec: TrajectorySpec, execution: Execution, compiled: Kernel) -> None:
         self._spec = spec
@@ -53,7 +62,7 @@ class _CompiledEngine:
         self._kernel = compiled
         self._table_VG = torch.empty(0)
 
-    def logits_NC(self, network: Weights, reviews: Reviews, rows_N: Rows) -> Tensor:
+    def pooled_states(self, network: Weights, reviews: Reviews, rows_N: Rows) -> Tensor:
         spec = self._spec
         recurrent_GH = whole_lanes(kernel_gates(network["recurrent"], self._kernel), self._kernel)
         table_VG, weights = self._project(network), packed(recurrent_GH, self._kernel, spec.precision)
@@ -68,9 +77,12 @@ class _CompiledEngine:
 
         with ThreadPoolExecutor(self._threads) as pool:
             list(pool.map(compute, [longest_first_N[part :: self._threads] for part in range(self._threads)]))
+        return torch.from_numpy(pooled_NH)
+
+    def logits(self, network: Weights, pooled_NH: Tensor) -> Tensor:
         output_CH, bias_C = network["output"].double().numpy(), network["output_bias"].double().numpy()
         # einsum sums each product by itself; a matrix product's last bits would depend on the number of reviews
-        return torch.from_numpy(np.einsum("nh,ch->nc", pooled_NH.astype(np.float64), output_CH) + bias_C)
+        return torch.from_numpy(np.einsum("nh,ch->nc", pooled_NH.double().numpy(), output_CH) + bias_C)
 
     def _project(self, network: Weights) -> Tensor:
         """What each word type adds to the gates, (V, 4 x padded H): a token's part is then looked up."""
@@ -81,13 +93,13 @@ class _CompiledEngine:
 
 
 class _TorchEngine:
-    """Logits by torch's fused LSTM, `scoring_batch` reviews of like length at a time."""
+    """By torch's fused LSTM, `scoring_batch` reviews of like length at a time."""
 
     def __init__(self, spec: TrajectorySpec, execution: Execution) -> None:
         self._spec = spec
         self._execution = execution
 
-    def logits_NC(self, network: Weights, reviews: Reviews, rows_N: Rows) -> Tensor:
+    def pooled_states(self, network: Weights, reviews: Reviews, rows_N: Rows) -> Tensor:
         spec, device, batch = self._spec, self._execution.device, self._execution.scoring_batch
         lstm = partial(torch_lstm, precision=spec.precision)
         order_N = np.argsort(reviews.lengths_N[rows_N], kind="stable")
@@ -97,4 +109,7 @@ class _TorchEngine:
             token_ids_BL, lengths_B = batch_tensors(reviews.token_ids_NL, reviews.lengths_N, rows_N[positions_B], device)
             pooled_BH = pooled_states(network, token_ids_BL, lengths_B, spec.pooling, lstm=lstm)
             pooled_NH[torch.from_numpy(positions_B).to(device)] = pooled_BH
+        return pooled_NH
+
+    def logits(self, network: Weights, pooled_NH: Tensor) -> Tensor:
         return output_logits(network, pooled_NH)

@@ -1,7 +1,7 @@
 """One finished round: its row of columns with their units, what it acquired and what it predicted.
 
 *Science columns* are all but seconds, rates and the device. They are equal bit for bit however often a trajectory was interrupted, on
-the same kind of processor, thread count, library versions and scoring batch.
+the same kind of processor, thread count, library versions, compiler and scoring batch.
 """
 
 import typing

@@ -23,7 +23,7 @@ from trainables.acquisition import ACQUISITIONS, select
 from trainables.arrays import Floats, Floats32, Ids, Rows
 from trainables.corpus import Corpus
 from trainables.errors import ComputationError, LedgerError
-from trainables.evaluation import deterministic_prediction, mc_prediction, metrics
+from trainables.evaluation import metrics, predict
 from trainables.mc_dropout import deterministic_log_probs, in_parts, mc_log_probs
 from trainables.model import Weights, initial_weights, weights_hash
 from trainables.rounds import Round, Row
@@ -178,11 +178,9 @@ class _Steps:
 
     def predict(self, network: Weights, num_labelled: int, number: int) -> dict[str, Floats32]:
         """Test log-probabilities by mode: ``deterministic``, and ``mc`` at the MC evaluation budgets."""
-        spec, test = self.spec, self.corpus.test
-        predictions = {"deterministic": deterministic_prediction(network, spec, test, self.execution)}
-        if spec.eval_mc_passes and num_labelled in spec.eval_mc_budgets:
-            predictions["mc"] = mc_prediction(network, spec, test, round_=number, passes=spec.eval_mc_passes, execution=self.execution)
-        return predictions
+        spec = self.spec
+        mc_passes = spec.eval_mc_passes if num_labelled in spec.eval_mc_budgets else None
+        return predict(network, spec, self.corpus.test, round_=number, mc_passes=mc_passes, execution=self.execution)
 
     def acquire(self, network: Weights, labelled: Rows, number: int) -> tuple[Rows, int]:
         """The reviews chosen from the pool, best first, and the tokens that scoring read."""
