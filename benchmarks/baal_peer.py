@@ -27,11 +27,15 @@ from benchmarks.figures import RoundFigures
 from trainables.arrays import Ids
 from trainables.corpus import PADDING, Corpus, Reviews
 from trainables.spec import TrajectorySpec
+from trainables.training import prior_coefficients
 from trainables.trajectory import initial_set, pool_subsample
 
 EVALUATION_BATCH = 64
 BUCKET_BATCHES = 16
 """As in this project's training: batches whose reviews are sorted by length among themselves."""
+
+MATRICES = {"embedding.weight": "embedding", "lstm.weight_ih_l0": "input", "lstm.weight_hh_l0": "recurrent", "output.weight": "output"}
+"""This project's names of the weight matrices."""
 
 Item = tuple[Tensor, int]
 
@@ -54,21 +58,20 @@ class EncodedReviews(Dataset[Item]):
 
 
 class Classifier(nn.Module):
-    """The same network as `trainables.model`, with dropout where baal can swap it."""
+    """The same network as `trainables.model` with dropout of the pooled output, which baal can swap."""
 
     def __init__(self, spec: TrajectorySpec, corpus: Corpus) -> None:
         """Fresh weights: torch's own draws for LSTM and linear layer are those of `trainables.model`; the embedding's are made so."""
         super().__init__()
         self.embedding = nn.Embedding(corpus.num_embeddings, spec.embedding_dim)
         nn.init.normal_(self.embedding.weight, std=spec.embedding_std)
-        self.embedding_dropout = nn.Dropout(spec.dropout_rate)
         self.lstm = nn.LSTM(spec.embedding_dim, spec.hidden_dim, batch_first=True)
         self.output_dropout = nn.Dropout(spec.dropout_rate)
         self.output = nn.Linear(spec.hidden_dim, len(corpus.class_names))
 
     def forward(self, token_ids_BL: Tensor) -> Tensor:
         """(B, C) logits; the mean is over the real tokens."""
-        states_BLH, _ = self.lstm(self.embedding_dropout(self.embedding(token_ids_BL)))
+        states_BLH, _ = self.lstm(self.embedding(token_ids_BL))
         real_BL1 = (token_ids_BL != PADDING).unsqueeze(-1)
         pooled_BH = (states_BLH * real_BL1).sum(dim=1) / real_BL1.sum(dim=1)
         logits: Tensor = self.output(self.output_dropout(pooled_BH))
@@ -123,10 +126,10 @@ class Trajectory:
     def train(self, network: Classifier) -> None:
         """Exactly `min_steps` gradient steps on the labelled set."""
         spec = self.spec
-        matrices = [value for value in network.parameters() if value.ndim > 1]
-        biases = [value for value in network.parameters() if value.ndim == 1]
-        decay = spec.prior_length_scale**2 / (len(self.data) * (1 - spec.dropout_rate))
-        groups: list[dict[str, Any]] = [{"params": matrices, "weight_decay": decay}, {"params": biases}]
+        decay = {name: 2 * coefficient for name, coefficient in prior_coefficients(spec, len(self.data)).items()}
+        groups: list[dict[str, Any]] = [
+            {"params": [value], "weight_decay": decay.get(MATRICES.get(name, ""), 0.0)} for name, value in network.named_parameters()
+        ]
         optimizer = torch.optim.Adam(groups, lr=spec.learning_rate, fused=True)
         optimizer.register_step_pre_hook(partial(clip, network, spec.gradient_clip))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / spec.min_steps)

@@ -102,7 +102,7 @@ class TestDrawbacks:
     def test_a_machine_without_a_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(node, "c_compiler", lambda: None)
         (text,) = drawbacks(Execution(), "float32")
-        assert text == "it has no C compiler (cc, gcc or clang): torch computes, two to three times slower; install one"
+        assert text == "it has no C compiler (cc, gcc or clang): torch computes, passes in twice the time; install one"
         assert drawbacks(Execution(compiled=False), "float32") == []
         assert drawbacks(Execution(device="cuda"), "float32") == []
 

@@ -1,7 +1,7 @@
 """The compiled LSTM of ``lstm.c``: built once per machine, loaded once per process; None where it cannot be had.
 
 Why C: the fused LSTM of torch projects every token, though there are far fewer word types than tokens, pads every batch to its longest
-review, and reorders its weights for each batch. Written out, the recurrence is a page, and up to twice as fast (docs/performance.md).
+review, and reorders its weights for each batch. Written out, the recurrence is a page, and passes are twice as fast (docs/performance.md).
 Why not a binary in the wheel: the speed comes from the instruction set of the machine at hand, and one file that any C compiler takes in
 half a second is simpler than a build for each. Where there is no compiler, torch computes the same networks, slower; which of the two it
 was stands in the record of each attempt.

@@ -117,7 +117,7 @@ def drawbacks(execution: Execution, precision: Precision) -> list[str]:
         what = "GPU" if execution.device == "cuda" else f"processor ({processor_name()})"
         found.append(f"its {what} has no bfloat16 products: model.precision = bfloat16 is computed there no faster than float32 would be")
     if execution.device == "cpu" and execution.compiled and c_compiler() is None:
-        found.append("it has no C compiler (cc, gcc or clang): torch computes, two to three times slower; install one")
+        found.append("it has no C compiler (cc, gcc or clang): torch computes, passes in twice the time; install one")
     return found
 
 
