@@ -1,1 +1,1 @@
-"""Measurements of speed and overhead, each a command that prints a table; what they measure is never part of the tests."""
+"""Measurements of speed and overhead: commands that print a table, and what they share; no test depends on a measured time."""

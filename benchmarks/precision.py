@@ -35,7 +35,11 @@ from trainables.streams import REVIEW_KEYS, stream
 from trainables.training import fit
 from trainables.trajectory import initial_set, pool_subsample, rounds
 
-VARIANTS: dict[str, tuple[Precision, bool]] = {"bfloat16": ("bfloat16", True), "float32 by torch": ("float32", False)}
+VARIANTS: dict[str, tuple[Precision, bool]] = {
+    "bfloat16": ("bfloat16", True),
+    "bfloat16 by torch": ("bfloat16", False),
+    "float32 by torch": ("float32", False),
+}
 """What is compared with float32 by the kernel: precision, and whether the kernel computes."""
 
 ACQUIRED = 200

@@ -12,7 +12,6 @@ Above 16 seeds the sign flips are drawn, not enumerated: there the findings of t
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,7 @@ from rich.table import Table
 
 from analysis.findings import findings
 from analysis.frames import read_study
-from benchmarks.planning import corpus_of, large_study
+from benchmarks.planning import corpus_of, large_study, peak_mib
 from sweep.folder import StudyFolder
 from sweep.plan import make_plan
 from trainables.ledger import SEALED
@@ -89,8 +88,7 @@ def measure(place: Path) -> dict[str, Any]:
     results = read_study(StudyFolder(LocalStorage(place)))
     read = time.perf_counter()
     findings(results)
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"read_seconds": read - began, "findings_seconds": time.perf_counter() - read, "peak_mib": peak_mib}
+    return {"read_seconds": read - began, "findings_seconds": time.perf_counter() - read, "peak_mib": peak_mib()}
 
 
 def main() -> None:

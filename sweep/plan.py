@@ -23,8 +23,8 @@ from trainables.corpus import Corpus
 from trainables.errors import RequestError
 from trainables.spec import FULL_DATA, SCIENCE_VERSION, TrajectorySpec
 
-BACKWARD_COST = 10
-"""A training token costs about ten forward ones: 0.6 against 6.3 million tokens a second at hidden 64, one core (docs/performance.md)."""
+BACKWARD_COST = 9
+"""A training token costs about nine forward ones: 0.785 against 6.95 million tokens a second at hidden 64 (docs/performance.md)."""
 
 BINARY_TWINS = {
     "margin": "entropy",
@@ -222,7 +222,8 @@ def cost_tokens(spec: TrajectorySpec, corpus: Corpus) -> float:
     mean_length = corpus.train.num_tokens / num_train
     budgets = spec.label_budgets or (num_train,)
     trained = sum(max(spec.min_steps * spec.batch_size, spec.epochs * budget) for budget in budgets)
-    evaluated = corpus.test.num_tokens * (len(budgets) + len(spec.eval_mc_budgets) * (spec.eval_mc_passes or 0))
+    mc_passes = len(spec.eval_mc_budgets) * (spec.eval_mc_passes or 0) if spec.lstm_drops else 0
+    evaluated = corpus.test.num_tokens * (len(budgets) + mc_passes)
     passes = _scoring_passes(spec)
     subsample = math.inf if spec.pool_subsample is None else spec.pool_subsample
     scored = sum(min(max(subsample, 10 * (after - before)), num_train - before) for before, after in pairwise(budgets))
@@ -232,7 +233,8 @@ def cost_tokens(spec: TrajectorySpec, corpus: Corpus) -> float:
 def _scoring_passes(spec: TrajectorySpec) -> int:
     if spec.acquisition == FULL_DATA:
         return 0
-    return {"none": 0, "deterministic": 1, "mc": spec.mc_passes or 0}[ACQUISITIONS[spec.acquisition].prediction]
+    mc_passes = spec.mc_passes or 0 if spec.lstm_drops else 1
+    return {"none": 0, "deterministic": 1, "mc": mc_passes}[ACQUISITIONS[spec.acquisition].prediction]
 
 
 def plan_record(plan: Plan, study: Study, corpus: Corpus, earlier: Mapping[str, Any] | None) -> dict[str, Any]:

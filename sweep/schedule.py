@@ -62,7 +62,11 @@ def makespan(costs: Sequence[float], order: Iterable[int], slots: int) -> float:
 
 
 class Queue:
-    """The trajectories of a pass in the order of their starts, settled anew when the cluster has grown or shrunk."""
+    """The trajectories of a pass in the order of their starts, settled anew when the cluster has grown or shrunk.
+
+    What was handed out keeps its order: Tune holds up to 64 trials that wait, and where a cluster has no machine yet they are those of
+    one slot, which is the plan's order.
+    """
 
     def __init__(self, specs: Iterable[TrajectorySpec], cost: Callable[[str], float], slots: Callable[[], int]) -> None:
         """`specs` stand in the plan's order; `cost` is that of what is left of one, by id; `slots` are those that there are now."""

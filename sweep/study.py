@@ -223,7 +223,7 @@ class Resources(Section):
     """What a trial is given; nothing here can change an identity."""
 
     cpu: Positive = 1
-    """Cores, and so threads, of a trial."""
+    """Cores, and so threads, of a trial: passes share them out; a gradient step computes the LSTM on one."""
     gpu: Annotated[float, Field(ge=0), AfterValidator(_gpu_share)] = 0.0
     """Share of a GPU (0.125: eight trials share one), or whole ones; above 0, trials compute on CUDA."""
     storage_patience: Annotated[float, Field(ge=0)] = 60.0
@@ -231,7 +231,7 @@ class Resources(Section):
     compiled: bool = True
     """On a CPU, compute with the compiled kernel (``trainables/lstm.c``) where there is a C compiler; false: always with torch."""
     scoring_batch: Positive = 64
-    """Reviews a batch when torch scores and evaluates."""
+    """Reviews a batch where torch makes the passes: on a GPU, or without the compiled kernel."""
     store_predictions: bool = True
     """Keep test log-probabilities where the MC prediction is measured."""
 

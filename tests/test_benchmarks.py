@@ -1,4 +1,4 @@
-"""The benchmarks run, at sizes that measure nothing, and write the rows that they promise."""
+"""The benchmarks of the science run, at sizes that measure nothing, and write the rows that they promise."""
 
 import json
 import subprocess

@@ -18,20 +18,25 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 CUDA = Execution(device="cuda")
 
 
-def test_going_on_is_the_same_as_never_having_stopped(spec: SpecFactory, corpus: Corpus) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_going_on_is_the_same_as_never_having_stopped(spec: SpecFactory, corpus: Corpus, precision: str) -> None:
     make_deterministic(CUDA)
-    tiny = spec(acquisition="bald", mc_passes=4)
+    tiny = spec(acquisition="bald", mc_passes=4, precision=precision)
     whole = list(rounds(tiny, corpus, [], CUDA))
     assert science([*whole[:2], *rounds(tiny, corpus, whole[:2], CUDA)]) == science(whole)
 
 
-def test_scores_agree_with_the_cpu_and_do_not_depend_on_the_batch(spec: SpecFactory, corpus: Corpus) -> None:
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bfloat16", 0.02)])
+def test_scores_agree_with_the_cpu_and_do_not_depend_on_the_batch(
+    spec: SpecFactory, corpus: Corpus, precision: str, tolerance: float
+) -> None:
     make_deterministic(CUDA)
+    one = spec(precision=precision)
     weights = initial_weights(spec(), corpus.num_embeddings, 2, 0)
     on_gpu = {name: value.cuda() for name, value in weights.items()}
     rows = np.arange(40)
-    on_cpu = mc_log_probs(weights, spec(), corpus.train, rows, round_=0, passes=3, execution=Execution())
+    on_cpu = mc_log_probs(weights, one, corpus.train, rows, round_=0, passes=3, execution=Execution())
     for batch in (64, 7):
         execution = Execution(device="cuda", scoring_batch=batch)
-        found = mc_log_probs(on_gpu, spec(), corpus.train, rows, round_=0, passes=3, execution=execution)
-        np.testing.assert_allclose(found, on_cpu, atol=1e-4)
+        found = mc_log_probs(on_gpu, one, corpus.train, rows, round_=0, passes=3, execution=execution)
+        np.testing.assert_allclose(found, on_cpu, atol=tolerance)

@@ -2,8 +2,10 @@
 
 import ctypes
 import gc
+import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,18 +16,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import SpecFactory
-from trainables import kernel as kernel_module
+from trainables.build import COMPILERS, FLAGS, SOURCE, c_compiler
 from trainables.corpus import Corpus
-from trainables.kernel import FLAGS, SOURCE, Kernel, kernel
+from trainables.kernel import Kernel, kernel
 from trainables.mc_dropout import mc_log_probs
 from trainables.model import Weights, initial_weights, torch_lstm
-from trainables.processor import COMPILERS
+from trainables.node import drawbacks
+from trainables.passes import Passes
+from trainables.processor import processor_flags
 from trainables.recurrence import CompiledLstm
 from trainables.spec import Execution, Pooling, Precision
 from trainables.training import fit
 
-OTHER_PROCESSORS = ("haswell", "sandybridge", "x86-64")
-"""With 8 lanes and fused products, 8 lanes without, 4 lanes; every x86 that runs this project runs the first as well."""
+OTHER_PROCESSORS = {"haswell": {"avx2", "fma"}, "sandybridge": {"avx"}, "x86-64": set()}
+"""With 8 lanes and fused products, 8 lanes without, 4 lanes; and the flags of a processor that runs it."""
+
+LOAD = "from trainables.build import load_library; print(load_library()[1])"
+"""A process that has a kernel, or fails."""
 
 needs_compiler = pytest.mark.skipif(kernel() is None, reason="no C compiler")
 
@@ -39,11 +46,11 @@ def native() -> Kernel:
 @pytest.fixture(scope="module", params=OTHER_PROCESSORS)
 def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kernel:
     """The same source built for an older processor."""
-    if platform.machine() != "x86_64":
-        pytest.skip("the older processors are x86")
+    if platform.machine() != "x86_64" or not OTHER_PROCESSORS[request.param] <= processor_flags():
+        pytest.skip("this processor does not run that code")
     target = tmp_path_factory.mktemp("kernels") / f"{request.param}.so"
     flags = [f"-march={request.param}" if flag == "-march=native" else flag for flag in FLAGS]
-    subprocess.run(["cc", *flags, str(SOURCE), "-o", str(target)], check=True)
+    subprocess.run([c_compiler(), *flags, str(SOURCE), "-o", str(target)], check=True)
     library = ctypes.CDLL(str(target))
     return Kernel(library, request.param, library.lanes(), bool(library.native_bfloat16()))
 
@@ -114,6 +121,23 @@ class TestAgainstTorch:
         finally:
             gc.enable()
 
+    def test_a_batch_whose_memory_was_used_again_is_refused(self) -> None:
+        lstm, lengths = CompiledLstm(native(), "float32"), torch.tensor([2])
+        weights = {name: value.requires_grad_() for name, value in random_weights(3, 4).items()}
+        first = lstm(weights, torch.ones(2, 1, 3), lengths)
+        lstm(weights, torch.ones(2, 1, 3), lengths)
+        with pytest.raises(RuntimeError, match="another batch has used"):
+            torch.autograd.backward(first.sum())
+
+    def test_a_token_beyond_the_vocabulary_is_refused(self, spec: SpecFactory, corpus: Corpus) -> None:
+        weights = initial_weights(spec(), corpus.num_embeddings - 1, 2, 0)
+        with pytest.raises(IndexError, match=f"token id {corpus.num_embeddings - 1} in a vocabulary of {corpus.num_embeddings - 1}"):
+            Passes(spec(), Execution()).log_probs_NC(weights, corpus.train, np.arange(3))
+
+    def test_no_reviews_are_no_trouble(self, spec: SpecFactory, corpus: Corpus) -> None:
+        weights = initial_weights(spec(), corpus.num_embeddings, 2, 0)
+        assert Passes(spec(), Execution()).log_probs_NC(weights, corpus.train, np.arange(0)).shape == (0, 2)
+
     def test_a_whole_fit(self, spec: SpecFactory, corpus: Corpus) -> None:
         start = initial_weights(spec(), corpus.num_embeddings, 2, 0)
         compiled, by_torch = (fit(spec(), corpus.train, np.arange(30), start, 0, Execution(compiled=which)) for which in (True, False))
@@ -139,6 +163,7 @@ class TestAgainstTorch:
         assert np.isnan(log_probs[corpus.train.lengths_N[:5] > 1]).all()
 
 
+@needs_compiler
 class TestOtherProcessors:
     """What one processor computes, another computes to rounding."""
 
@@ -185,23 +210,51 @@ class TestBuilding:
         found = mc_log_probs(weights, spec(), corpus.train, rows, round_=0, passes=2, execution=Execution())
         assert found.shape == (10, 2, 2)
 
-    def test_a_compiler_that_fails_is_as_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @needs_compiler
+    def test_what_a_crash_left_of_it_is_built_again(self, tmp_path: Path) -> None:
+        environment = os.environ | {"AL_SWEEP_CACHE": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", LOAD], env=environment, check=True)
+        (built,) = (tmp_path / "kernels").iterdir()
+        built.write_bytes(b"")
+        subprocess.run([sys.executable, "-c", LOAD], env=environment, check=True)
+        assert built.stat().st_size > 1000
+
+    @needs_compiler
+    def test_many_processes_build_it_at_once(self, tmp_path: Path) -> None:
+        environment = os.environ | {"AL_SWEEP_CACHE": str(tmp_path)}
+        started = [subprocess.Popen([sys.executable, "-c", LOAD], env=environment, stdout=subprocess.PIPE) for _ in range(4)]
+        assert len({process.communicate()[0] for process in started}) == 1
+        assert [process.returncode for process in started] == [0] * 4
+        assert len(list((tmp_path / "kernels").iterdir())) == 1
+
+    @needs_compiler
+    def test_a_cache_that_cannot_be_written_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("AL_SWEEP_CACHE", str(tmp_path / "file"))
+        assert kernel() is None
+        (text,) = drawbacks(Execution(), "float32")
+        assert "the compiled LSTM cannot be kept or loaded" in text
+        assert "set AL_SWEEP_CACHE to another folder" in text
+
+    def test_a_compiler_that_fails_is_told_in_its_own_words(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         broken = tmp_path / "bin" / COMPILERS[0]
         broken.parent.mkdir()
-        broken.write_text("#!/bin/sh\ncase $1 in --version) echo broken;; *) exit 1;; esac\n")
+        broken.write_text("#!/bin/sh\ncase $1 in --version) echo broken;; *) echo 'error: stdint.h not found' >&2; exit 1;; esac\n")
         broken.chmod(0o755)
         monkeypatch.setenv("PATH", f"{broken.parent}:/bin:/usr/bin")
         monkeypatch.setenv("AL_SWEEP_CACHE", str(tmp_path))
         monkeypatch.delenv("CC", raising=False)
         assert kernel() is None
-        assert list((tmp_path / "kernels").iterdir()) == []
+        (text,) = drawbacks(Execution(), "float32")
+        assert f"the C compiler {broken} fails (error: stdint.h not found); install a complete one" in text
+        assert not (tmp_path / "kernels").exists()
 
     @needs_compiler
     def test_the_source_has_no_warnings(self, tmp_path: Path) -> None:
-        strict = ["cc", *FLAGS, "-Wall", "-Wextra", "-Werror", str(SOURCE), "-o", str(tmp_path / "strict.so")]
+        strict = [c_compiler(), *FLAGS, "-Wall", "-Wextra", "-Werror", str(SOURCE), "-o", str(tmp_path / "strict.so")]
         assert subprocess.run(strict, capture_output=True, text=True, check=False).stderr == ""
 
     def test_its_records_say_what_it_is(self) -> None:
-        library = kernel_module.ctypes.CDLL(None)
+        library = ctypes.CDLL(None)
         assert str(Kernel(library, "0123abcd", 16, True)) == "compiled 0123abcd, 16 lanes, bfloat16"
         assert str(Kernel(library, "0123abcd", 8, False)) == "compiled 0123abcd, 8 lanes"

@@ -8,11 +8,13 @@ import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from rich.console import Console
 
+from sweep import cluster
 from sweep.cluster import QUIET, preflight
 from sweep.launch import main
 from sweep.lease import held
@@ -100,23 +102,23 @@ class TestDrawbacks:
     """What makes trials slower is told, and stops nothing."""
 
     def test_a_machine_without_a_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(node, "c_compiler", lambda: None)
+        monkeypatch.setenv("PATH", "")
         (text,) = drawbacks(Execution(), "float32")
-        assert text == "it has no C compiler (cc, gcc or clang): torch computes, passes in twice the time; install one"
+        assert text == "no C compiler (cc, gcc, clang) is installed; install one. Until then torch computes, passes in twice the time"
         assert drawbacks(Execution(compiled=False), "float32") == []
         assert drawbacks(Execution(device="cuda"), "float32") == []
 
     def test_a_processor_without_bfloat16_products(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(node, "c_compiler", lambda: "cc")
-        monkeypatch.setattr(node, "has_fast_bfloat16", lambda: False)
+        old = SimpleNamespace(native_bfloat16=lambda: 0)
+        monkeypatch.setattr(node, "load_library", lambda: (old, "0123"))
         (text,) = drawbacks(Execution(), "bfloat16")
         assert f"its processor ({processor_name()}) has no bfloat16 products" in text
         assert drawbacks(Execution(), "float32") == []
 
     def test_a_dry_run_tells(self, study_file: StudyWriter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        monkeypatch.setattr(node, "c_compiler", lambda: None)
+        monkeypatch.setenv("PATH", "")
         assert main([str(study_file()), "--dry-run"]) == 0
-        assert "slower than it could be: this machine: it has no C compiler" in capsys.readouterr().out
+        assert "slower than it could be: this machine: no C compiler" in capsys.readouterr().out
         assert main([str(study_file()), "--dry-run", "--address", "auto"]) == 0
         assert "slower than it could be" not in capsys.readouterr().out
 
@@ -142,6 +144,12 @@ class TestPreflight:
 
     def test_all_is_well(self, context: TrialContext) -> None:
         assert "1 machines, 1 of them for trials: storage, code and memory are in order" in self.ask(context)
+
+    def test_drawbacks_are_told_by_machine_and_stop_nothing(self, context: TrialContext, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cluster, "_inspect", lambda context, precision: ([], [f"is slow in {precision}"] if precision else []))
+        told = self.ask(context)
+        assert re.search(rf"slower than it could be: {re.escape(platform.node())} \(\S+\): is slow in bfloat16", told)
+        assert "storage, code and memory are in order" in told
 
     def test_problems_are_told_by_machine(self, context: TrialContext) -> None:
         machine = rf"  {re.escape(platform.node())} \(\S+\)"

@@ -1,34 +1,23 @@
-"""The compiled LSTM of ``lstm.c``: built once per machine, loaded once per process; None where it cannot be had.
+"""The compiled LSTM of ``lstm.c`` in this process, and how it wants its weights.
 
 Why C: the fused LSTM of torch projects every token, though there are far fewer word types than tokens, pads every batch to its longest
 review, and reorders its weights for each batch. Written out, the recurrence is a page, and passes are twice as fast (docs/performance.md).
-Why not a binary in the wheel: the speed comes from the instruction set of the machine at hand, and one file that any C compiler takes in
-half a second is simpler than a build for each. Where there is no compiler, torch computes the same networks, slower; which of the two it
-was stands in the record of each attempt.
+Where it cannot be built (``build.py``), torch computes the same networks, slower; which of the two it was stands in the record of each
+attempt.
 """
 
 import ctypes
-import hashlib
-import os
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainables.arrays import Floats32, Rows
-from trainables.cache import cache_folder
+from trainables.build import NoKernelError, load_library
 from trainables.corpus import Reviews
-from trainables.processor import c_compiler, processor_flags, processor_name
 from trainables.spec import Pooling, Precision
-
-SOURCE = Path(__file__).with_name("lstm.c")
-FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-shared", "-fPIC")
-"""No -ffast-math: a NaN must stay one, to be told as an error."""
 
 GATE_SCALES = (-1.0, -1.0, -2.0, -1.0)
 """What the kernel wants its gates (input, forget, cell, output) multiplied by, times log2(e): it computes powers of two."""
@@ -74,7 +63,7 @@ class Kernel:
         Args:
             table_VG: what each word type adds to the gates, float32, as `kernel_gates` orders them.
             weights: the recurrent ones, `packed` for the same precision.
-            reviews: contiguous int32 arrays.
+            reviews: whose token ids are rows of the table.
             longest_first_N: rows of `reviews`, in falling order of length.
             precision: of the recurrent product.
             pooling: of each review's states.
@@ -84,7 +73,9 @@ class Kernel:
         """
         units = table_VG.shape[1] // 4
         pooled_NH = np.empty((len(longest_first_N), units), dtype=np.float32)
-        addresses = (array.ctypes.data for array in (longest_first_N, reviews.token_ids_NL, reviews.lengths_N, pooled_NH))
+        rows_N = np.ascontiguousarray(longest_first_N, dtype=np.int64)
+        token_ids_NL, lengths_N = (np.ascontiguousarray(array, dtype=np.int32) for array in (reviews.token_ids_NL, reviews.lengths_N))
+        addresses = (array.ctypes.data for array in (rows_N, token_ids_NL, lengths_N, pooled_NH))
         rows, token_ids, lengths, pooled = map(ctypes.c_void_p, addresses)
         failed = self.library.pooled_states(
             ctypes.c_int(precision == "bfloat16"),
@@ -92,10 +83,10 @@ class Kernel:
             ctypes.c_int64(units),
             ctypes.c_void_p(table_VG.data_ptr()),
             ctypes.c_void_p(weights.data_ptr()),
-            ctypes.c_int64(len(longest_first_N)),
+            ctypes.c_int64(len(rows_N)),
             rows,
             token_ids,
-            ctypes.c_int64(reviews.token_ids_NL.shape[1]),
+            ctypes.c_int64(token_ids_NL.shape[1]),
             lengths,
             pooled,
         )
@@ -106,33 +97,12 @@ class Kernel:
 
 @cache
 def kernel() -> Kernel | None:
-    """The kernel of this process; None where there is no compiler, or none that takes the source."""
-    compiler = c_compiler()
-    if compiler is None:
-        return None
+    """The kernel of this process; None where it cannot be built."""
     try:
-        path = _built(compiler)
-        library = ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError):
+        library, build = load_library()
+    except NoKernelError:
         return None
-    return Kernel(library, path.stem.removeprefix("lstm-"), library.lanes(), bool(library.native_bfloat16()))
-
-
-def _built(compiler: str) -> Path:
-    """The shared library in the cache; built there if need be, whole or not at all.
-
-    Its name holds all that it depends on: a cache on a shared home folder serves machines of several kinds.
-    """
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=60).stdout
-    made_of = repr((SOURCE.read_bytes(), version, FLAGS, processor_name(), sorted(processor_flags())))
-    target = cache_folder() / "kernels" / f"lstm-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}.so"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            output = Path(folder) / target.name
-            subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(output)], capture_output=True, check=True, timeout=300)
-            os.replace(output, target)
-    return target
+    return Kernel(library, build, library.lanes(), bool(library.native_bfloat16()))
 
 
 def kernel_gates(gates_4HK: Tensor, compiled: Kernel) -> Tensor:

@@ -60,7 +60,8 @@ INLINE Vector all(float x) { return x - (Vector){0}; }
 #endif
 INLINE Vector choose(Bits where, Vector x, Vector otherwise) { return (Vector)((where & (Bits)x) | (~where & (Bits)otherwise)); }
 
-/* NaN stays NaN. 2^40 and beyond are infinite for every gate, and products of three of them are finite. */
+/* 2^40 and beyond are infinite for every gate, and products of three of them are finite. NaN stays NaN, and a gate that has overflowed
+   becomes NaN, which the caller tells as an error. */
 INLINE Vector at_most_40(Vector x) {
 #if defined(__AVX512F__)
     return (Vector)_mm512_min_ps(_mm512_set1_ps(40.0f), (__m512)x);

@@ -81,9 +81,9 @@ class Distributions:
         return np.asarray(sum_NC - np.log(passes))
 
     def _of(self, network: Weights) -> Floats:
-        if all(self._spec.site_rate(site) == 0 for site in ("word", "input", "recurrent")):
-            return self._passes.log_probs_of_pooled(network, self._pooled_NH)
-        return self._passes.log_probs_NC(network, self._reviews, self._rows_N)
+        if self._spec.lstm_drops:
+            return self._passes.log_probs_NC(network, self._reviews, self._rows_N)
+        return self._passes.log_probs_of_pooled(network, self._pooled_NH)
 
     @cached_property
     def _pooled_NH(self) -> Tensor:

@@ -5,7 +5,7 @@ network, a thinned one and a training step. Word embedding, one LSTM layer, pool
 
 Variational dropout (Gal & Ghahramani 2016, arXiv 1512.05287) draws each mask once per sequence and holds it over all time steps.
 For the recurrent state a mask z that a whole batch shares is the same as masking the columns of the recurrent weights,
-(h*z) W^T = h (diag(z) W^T), so the fused LSTM kernels run at full speed. Masks are scaled by 1/(1-p) where they are drawn, so the
+(h*z) W^T = h (diag(z) W^T), so a fused LSTM runs at full speed. Masks are scaled by 1/(1-p) where they are drawn, so the
 deterministic network needs no scaling (weight scaling).
 
 ``nn.LSTM(dropout=...)`` acts between layers only and is not what is meant here.
@@ -104,13 +104,13 @@ def pooled_states(
 def torch_lstm(weights: Weights, x_LBE: Tensor, lengths_B: Tensor, precision: Precision = "float32") -> Tensor:
     """(L, B, H): states by torch's fused LSTM, float32; 0 where a review has ended.
 
-    On a CPU without bfloat16 products torch's bfloat16 LSTM is twenty times slower than its float32 one; there inputs and weights are
-    rounded, and the states are not.
+    In bfloat16, torch's LSTM is used on CPUs that have such products: on others it is twenty times slower than in float32, and not every
+    GPU has it. There inputs and weights are rounded to bfloat16, and the LSTM is computed in float32.
     """
     arrays = [x_LBE, *(weights[name] for name in ("input", "recurrent", "input_bias", "recurrent_bias"))]
     if precision == "bfloat16":
         arrays = [array.bfloat16() for array in arrays]
-        if x_LBE.device.type == "cpu" and not has_fast_bfloat16():
+        if x_LBE.device.type != "cpu" or not has_fast_bfloat16():
             arrays = [array.float() for array in arrays]
     x_LBE, *parameters = arrays
     start_1BH = x_LBE.new_zeros(1, x_LBE.shape[1], weights["recurrent"].shape[1])

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from trainables.build import NoKernelError, load_library
 from trainables.errors import NodeError
 from trainables.patience import open_patiently
-from trainables.processor import c_compiler, has_fast_bfloat16, processor_name
+from trainables.processor import processor_name
 from trainables.spec import Execution, Precision
 from trainables.storage import Storage
 
@@ -111,22 +112,16 @@ def check(context: TrialContext) -> None:
 
 
 def drawbacks(execution: Execution, precision: Precision) -> list[str]:
-    """Why trials run slower on this machine than they could, each with its remedy; what they compute is the same."""
-    found = []
-    if precision == "bfloat16" and not _has_bfloat16(execution):
-        what = "GPU" if execution.device == "cuda" else f"processor ({processor_name()})"
-        found.append(f"its {what} has no bfloat16 products: model.precision = bfloat16 is computed there no faster than float32 would be")
-    if execution.device == "cpu" and execution.compiled and c_compiler() is None:
-        found.append("it has no C compiler (cc, gcc or clang): torch computes, passes in twice the time; install one")
-    return found
-
-
-def _has_bfloat16(execution: Execution) -> bool:
-    if execution.device == "cpu":
-        return has_fast_bfloat16()
-    import torch
-
-    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    """Why trials on this machine's CPU run slower than they could, each with its remedy; what they compute is the same to rounding."""
+    if execution.device != "cpu" or not execution.compiled:
+        return []
+    try:
+        library, _ = load_library()
+    except NoKernelError as error:
+        return [f"{error}. Until then torch computes, passes in twice the time"]
+    if precision == "bfloat16" and not library.native_bfloat16():
+        return [f"its processor ({processor_name()}) has no bfloat16 products: model.precision = bfloat16 is no faster there than float32"]
+    return []
 
 
 def _code_problems(context: TrialContext) -> list[str]:

@@ -6,8 +6,8 @@ same, bit for bit, whatever is computed beside it. On a GPU, and where there is 
 batches of reviews of like length; there a review's neighbours can change its last bits.
 
 The precision is a field of the science. float32: everything. bfloat16: weights and states are rounded to bfloat16 where they enter the
-recurrent product, whose sums are float32; torch's engine also rounds embeddings and cells. Pooling is float32 in both,
-the softmax float64.
+recurrent product, whose sums are float32; torch's engine also rounds embeddings, biases and cells. Pooling is float32 in both, the
+softmax float64.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -61,9 +61,13 @@ class _CompiledEngine:
         self._threads = execution.threads
         self._kernel = compiled
         self._table_VG = torch.empty(0)
+        self._checked: Reviews | None = None
 
     def pooled_states(self, network: Weights, reviews: Reviews, rows_N: Rows) -> Tensor:
         spec = self._spec
+        if reviews is not self._checked and len(reviews) and int(reviews.token_ids_NL.max()) >= len(network["embedding"]):
+            raise IndexError(f"token id {reviews.token_ids_NL.max()} in a vocabulary of {len(network['embedding'])}")
+        self._checked = reviews
         recurrent_GH = whole_lanes(kernel_gates(network["recurrent"], self._kernel), self._kernel)
         table_VG, weights = self._project(network), packed(recurrent_GH, self._kernel, spec.precision)
         longest_first_N = np.argsort(-reviews.lengths_N[rows_N], kind="stable")

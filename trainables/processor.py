@@ -1,14 +1,10 @@
-"""What this machine's processor is and can do, and whether it can compile for itself; without loading torch."""
+"""What this machine's processor is and can do, without loading torch."""
 
-import os
 import platform
-import shutil
 from functools import cache
 
-FAST_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""Processor flags (x86, x86 with matrix tiles, ARM) that mean: bfloat16 products are computed by an instruction."""
-
-COMPILERS = ("cc", "gcc", "clang")
+FAST_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
+"""Processor flags that mean: bfloat16 products are computed by an instruction that torch and the kernel use."""
 
 
 @cache
@@ -24,13 +20,8 @@ def processor_flags() -> frozenset[str]:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether bfloat16 is faster than float32 here, rather than only as exact as it is everywhere."""
+    """Whether bfloat16 products are faster than float32 ones here."""
     return bool(FAST_BFLOAT16 & processor_flags())
-
-
-def c_compiler() -> str | None:
-    """Path of the C compiler: ``CC``, else the first of `COMPILERS`; None where there is none."""
-    return next((found for name in (os.environ.get("CC"), *COMPILERS) if name and (found := shutil.which(name))), None)
 
 
 def _facts() -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from trainables.kernel import Kernel, kernel_gates, packed, packed_backward, whole_lanes
 from trainables.model import Weights
@@ -38,6 +39,7 @@ class CompiledLstm:
         """Memory is taken when there is a batch."""
         self.compiled = compiled
         self.precision = precision
+        self.batches = 0
         self._memory: dict[str, Tensor] = {}
 
     def __call__(self, weights: Weights, x_LBE: Tensor, lengths_B: Tensor) -> Tensor:
@@ -70,6 +72,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_LBE: Tensor, gates_GK: Tensor, bias_G: Tensor, lengths_B: Tensor, lstm: CompiledLstm) -> Tensor:
         (L, B, E), (G, K) = x_LBE.shape, gates_GK.shape
+        lstm.batches += 1
         operands_LBK = lstm.memory("operands", L + 1, B, K, operands=True)
         operands_LBK[:-1, :, :E] = lstm.compiled.rounded(x_LBE, lstm.precision)
         ctx.arrays = {
@@ -84,14 +87,17 @@ class _Recurrence(torch.autograd.Function):
         addresses = {name: array.data_ptr() for name, array in ctx.arrays.items()}
         ctx.batch = _Batch(lstm.precision == "bfloat16", L, B, E, K - E, **addresses)
         lstm.compiled.library.forward(ctypes.byref(ctx.batch))
-        ctx.lstm = lstm
+        ctx.lstm, ctx.number = lstm, lstm.batches
         ctx.save_for_backward(gates_GK)
         states: Tensor = ctx.arrays["states"]
         return states.detach()  # another object: a graph that holds its own output is not freed at once
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, state_gradients_LBH: Tensor) -> tuple[Tensor | None, ...]:
         lstm, batch = ctx.lstm, ctx.batch
+        if ctx.number != lstm.batches:
+            raise RuntimeError("another batch has used this LSTM's memory: go backward before the next batch goes forward")
         (gates_GK,) = ctx.saved_tensors
         arrays = {
             "backward_weights": packed_backward(gates_GK, lstm.compiled, lstm.precision),

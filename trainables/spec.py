@@ -55,7 +55,8 @@ class TrajectorySpec:
     pooling: Pooling
     """How the states of a review's real tokens become one vector."""
     precision: Precision
-    """What weights and states are rounded to where they enter the network's matrix products; sums are float32."""
+    """What weights, states and, in training, inputs and gradients of the LSTM are rounded to where they enter a product; sums are
+    float32."""
     embedding_std: float
     """Standard deviation of the initial embeddings."""
     word_dropout: float | None
@@ -102,6 +103,11 @@ class TrajectorySpec:
     def is_deterministic(self) -> bool:
         """True if no site drops anything: then every pass is the deterministic network."""
         return all(self.site_rate(site) == 0 for site in SITES)
+
+    @property
+    def lstm_drops(self) -> bool:
+        """Whether a pass differs from another in more than its output layer."""
+        return any(self.site_rate(site) > 0 for site in ("word", "input", "recurrent"))
 
     @property
     def num_rounds(self) -> int:
@@ -161,6 +167,6 @@ class Execution:
     compiled: bool = True
     """On a CPU, compute with the compiled kernel where there is a C compiler; false: always with torch."""
     scoring_batch: int = 64
-    """Reviews a batch when torch scores and evaluates; 64 is the fastest of 32 to 512 on a 1 MiB L2 cache."""
+    """Reviews a batch where torch makes the passes; 64 is the fastest of 32 to 512 on a 1 MiB L2 cache."""
     store_predictions: bool = True
     """Keep per-review test log-probabilities at the MC evaluation budgets."""
