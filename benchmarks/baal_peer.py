@@ -27,13 +27,10 @@ from benchmarks.figures import RoundFigures
 from trainables.arrays import Ids
 from trainables.corpus import PADDING, Corpus, Reviews
 from trainables.spec import TrajectorySpec
-from trainables.training import prior_coefficients
+from trainables.training import BUCKET_BATCHES, prior_coefficients
 from trainables.trajectory import initial_set, pool_subsample
 
 EVALUATION_BATCH = 64
-BUCKET_BATCHES = 16
-"""As in this project's training: batches whose reviews are sorted by length among themselves."""
-
 MATRICES = {"embedding.weight": "embedding", "lstm.weight_ih_l0": "input", "lstm.weight_hh_l0": "recurrent", "output.weight": "output"}
 """This project's names of the weight matrices."""
 

@@ -52,6 +52,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import RoundFigures
+from benchmarks.reviews import study
 from sweep.data import load_corpus
 from sweep.plan import make_plan
 from sweep.study import Study
@@ -86,27 +87,20 @@ class Measured:
 
 def the_study(options: argparse.Namespace) -> Study:
     """The protocol as a study: one arm, one trajectory per repeat."""
-    data = {"source": "imdb"} if options.imdb else {"source": "synthetic", "train_size": 12_000, "test_size": 2_000}
-    stop = options.labels + options.acquire * (options.rounds - 1)
-    return Study.model_validate(
-        {
-            "study": "benchmark",
-            "data": data | {"max_tokens": options.max_tokens, "vocabulary_size": 10_000},
-            "model": {
-                "embedding_dim": options.embedding_dim,
-                "hidden_dim": options.hidden_dim,
-                "site_dropout": {"word": 0.0, "input": 0.0, "recurrent": 0.0},
-            },
-            "training": {"min_steps": options.gradient_steps, "epochs": 1e-9},
-            "protocol": {
-                "label_budgets": list(range(options.labels, stop + 1, options.acquire)),
-                "pool_subsample": options.subsample,
-                "eval_mc_budgets": "none",
-            },
-            "grid": {"seeds": options.repeats, "acquisition": "bald", "dropout_rate": 0.25, "mc_passes": options.mc_passes},
-            "baseline": {"full_data": False},
-        }
-    )
+    data: dict[str, Any] = {"source": "imdb"} if options.imdb else {"source": "synthetic", "train_size": 12_000, "test_size": 2_000}
+    budgets = [options.labels + options.acquire * number for number in range(options.rounds)]
+    no_dropout_before_the_output = {"word": 0.0, "input": 0.0, "recurrent": 0.0}
+    sections = {
+        "model": {
+            "embedding_dim": options.embedding_dim,
+            "hidden_dim": options.hidden_dim,
+            "site_dropout": no_dropout_before_the_output,
+        },
+        "training": {"min_steps": options.gradient_steps, "epochs": 1e-9},
+        "protocol": {"label_budgets": budgets, "pool_subsample": options.subsample},
+        "grid": {"seeds": options.repeats, "mc_passes": options.mc_passes},
+    }
+    return study(data | {"max_tokens": options.max_tokens}, sections)
 
 
 def compute_here(spec: TrajectorySpec, corpus: Corpus) -> list[RoundFigures]:
@@ -200,11 +194,11 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Measure and print."""
     options = parsed(arguments)
-    study = the_study(options)
-    corpus = load_corpus(study.data, Console())
+    protocol = the_study(options)
+    corpus = load_corpus(protocol.data, Console())
     tiny = argparse.Namespace(**vars(options) | TINY)
     (warm_up,) = make_plan(the_study(tiny), corpus).specs.values()
-    specs = sorted(make_plan(study, corpus).specs.values(), key=lambda spec: spec.seed)
+    specs = sorted(make_plan(protocol, corpus).specs.values(), key=lambda spec: spec.seed)
     chosen = variants(options.peer, options)
     measured: dict[str, list[Measured]] = {name: [] for name in chosen}
     for compute in chosen.values():

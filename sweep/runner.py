@@ -10,9 +10,7 @@ of taken spot machines and a trial that kills its worker each time ends soon. A 
 Tune: what is left over is run in further passes, for as long as a pass finishes rounds. Failures of the computation never reach
 Tune as failures: they are results with an ``error``, and are not retried.
 
-Trouble of the storage is told apart. If one machine has lost it, its trials fail and the others go on; if all trials that ran when
-it began have failed by it, and none has finished a round since, the storage is gone, and the launch ends instead of failing every
-trajectory that is left.
+Trouble of the storage is told apart (``outage.py``).
 """
 
 import os
@@ -20,11 +18,11 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.cluster import places
+from sweep.outage import Outage
 from sweep.progress import Progress
 from sweep.schedule import Queue
 from sweep.study import Resources
@@ -64,27 +62,6 @@ def context_of(study_folder: str, resources: Resources, launch: str) -> TrialCon
     """What the trials of a launch share; `study_folder` is a path or a URI."""
     location = study_folder if "://" in study_folder else os.path.abspath(study_folder)
     return TrialContext(location, launch, execution_of(resources), code_version(), resources.storage_patience)
-
-
-class Outage:
-    """Whether the storage is gone: all that ran when its trouble began have failed by it, and no round was finished since."""
-
-    def __init__(self) -> None:
-        """No trouble yet."""
-        self._awaited: set[str] | None = None
-
-    def failed(self, running: AbstractSet[str]) -> None:
-        """A trial failed by the storage; `running` are the trajectories that still run."""
-        self._awaited = set(running) if self._awaited is None else self._awaited & running
-
-    def worked(self) -> None:
-        """A round was finished somewhere."""
-        self._awaited = None
-
-    @property
-    def is_total(self) -> bool:
-        """True once nothing is left to wait for."""
-        return self._awaited is not None and not self._awaited
 
 
 def run(specs: Sequence[TrajectorySpec], corpus: Corpus, resources: Resources, context: TrialContext, progress: Progress) -> bool:

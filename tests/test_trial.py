@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from sweep.lease import held
-from sweep.runner import Outage, context_of
+from sweep.outage import Outage
+from sweep.runner import context_of
 from sweep.study import Resources
 from tests.conftest import SpecFactory
 from trainables import passes

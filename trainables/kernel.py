@@ -1,7 +1,7 @@
 """The compiled LSTM of ``lstm.c`` in this process, and how it wants its weights.
 
 Why C: the fused LSTM of torch projects every token, though there are far fewer word types than tokens, pads every batch to its longest
-review, and reorders its weights for each batch. Written out, the recurrence is a page, and passes are twice as fast (docs/performance.md).
+review, and reorders its weights for each batch. Written out, passes are twice as fast (docs/performance.md).
 Where it cannot be built (``build.py``), torch computes the same networks, slower; which of the two it was stands in the record of each
 attempt.
 """
