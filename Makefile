@@ -13,7 +13,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-quickstart: $(VENV)/.ready  ## run the generated study from planning to report (under a minute)
+quickstart: $(VENV)/.ready  ## run the generated study from planning to report (half a minute to two)
 	$(BIN)/python -m sweep.launch
 
 test: $(VENV)/.ready  ## the ordinary tests

@@ -155,8 +155,8 @@ class Model(Section):
     hidden_dim: Positive = 64
     pooling: Pooling = "mean"
     precision: Precision = "bfloat16"
-    """Measured on IMDB (docs/performance.md): 0.2% of the picks differ from float32's, accuracy by 0.05 points with a standard error of
-    0.1; a trajectory takes two thirds of the time."""
+    """Measured on IMDB (docs/performance.md): 0.1 to 0.2% of the picks differ from float32's, and mean accuracy by -0.04 to +0.06 points,
+    with standard errors of 0.08 to 0.18; a trajectory takes two thirds of the time."""
     embedding_std: Annotated[float, Field(gt=0)] = 0.1
     site_dropout: SiteDropout = SiteDropout()
 

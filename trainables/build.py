@@ -1,7 +1,7 @@
 """Builds ``lstm.c`` on the machine at hand, once, and loads it; without loading torch.
 
 A binary in the wheel would have to be made for each instruction set; the speed comes from that of the machine, and one file that any C
-compiler takes in half a second is simpler. The library lies in the cache under a name that holds all that it depends on, since a
+compiler takes in about a second is simpler. The library lies in the cache under a name that holds all that it depends on, since a
 cache on a shared home folder serves machines of several kinds.
 """
 

@@ -171,6 +171,9 @@ INLINE void multiply(const int rows, enum precision precision, int64_t K, const 
 #define TABLE(f) {{f##_FLOAT32_1, f##_FLOAT32_2, f##_FLOAT32_3}, {f##_BFLOAT16_1, f##_BFLOAT16_2, f##_BFLOAT16_3}}
 #endif
 
+/* Which of a table's functions computes the next tile, of so many reviews that are left. */
+INLINE int64_t next_size(int64_t left) { return (left < TILE ? left : TILE) - 1; }
+
 /* ---- A pass over many reviews ---- */
 
 typedef struct {
@@ -213,7 +216,7 @@ static void (*const PASS_TILES[2][TILE])(const Network *, const Block *, int64_t
 static void step(const Network *net, const Block *block, int64_t active) {
     for (int64_t group = 0; group < net->H / LANES; group++)
         for (int64_t first = 0; first < active; first += TILE)
-            PASS_TILES[net->precision][(active - first < TILE ? active - first : TILE) - 1](net, block, first, group);
+            PASS_TILES[net->precision][next_size(active - first)](net, block, first, group);
 }
 
 /* Fetches the table row that a review reads next: rows of frequent words stay in the cache, the others would be waited for. */
@@ -376,7 +379,7 @@ void forward(const Batch *batch) {
         const int64_t active = active_at(batch, t);
         for (int64_t group = 0; group < H / LANES; group++)
             for (int64_t first = 0; first < active; first += TILE)
-                FORWARD_TILES[batch->precision][(active - first < TILE ? active - first : TILE) - 1](batch, t, first, group);
+                FORWARD_TILES[batch->precision][next_size(active - first)](batch, t, first, group);
         clear_ended(batch, batch->states, sizeof(float), H, t, active);
         for (int64_t r = active; r < batch->B; r++) clear_operands(batch, t + 1, r);
     }
@@ -401,7 +404,7 @@ int backward(const Batch *batch) {
             }
         for (int64_t group = 0; group < groups; group++)
             for (int64_t first = 0; first < active; first += TILE)
-                BACKWARD_TILES[batch->precision][(active - first < TILE ? active - first : TILE) - 1](batch, t, first, group, earlier, stride);
+                BACKWARD_TILES[batch->precision][next_size(active - first)](batch, t, first, group, earlier, stride);
         for (int64_t r = 0; r < active; r++)
             memcpy(batch->input_gradients + (t * B + r) * E, earlier + r * stride, E * sizeof(float));
         clear_ended(batch, batch->gate_gradients, operand, G, t, active);

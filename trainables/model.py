@@ -70,37 +70,6 @@ def weights_hash(weights: Weights) -> str:
     return sha.hexdigest()[:16]
 
 
-def logits_BC(
-    weights: Weights,
-    token_ids_BL: Tensor,
-    lengths_B: Tensor,
-    pooling: Pooling,
-    masks: SequenceMasks | None = None,
-    lstm: Lstm | None = None,
-) -> Tensor:
-    """Class logits of B reviews under one network.
-
-    Tokens after a review's length change nothing: the LSTM reads forward only, and the pooling looks at real tokens alone.
-    """
-    pooled_BH = pooled_states(weights, token_ids_BL, lengths_B, pooling, masks, lstm)
-    return output_logits(weights, pooled_BH if masks is None else pooled_BH * masks.output_BH)
-
-
-def pooled_states(
-    weights: Weights,
-    token_ids_BL: Tensor,
-    lengths_B: Tensor,
-    pooling: Pooling,
-    masks: SequenceMasks | None = None,
-    lstm: Lstm | None = None,
-) -> Tensor:
-    """(B, H): the pooled LSTM states of B reviews, float32 whatever they were computed in."""
-    x_LBE = torch.nn.functional.embedding(token_ids_BL.T, weights["embedding"])
-    if masks is not None:
-        x_LBE = x_LBE * masks.word_BL.T[:, :, None] * masks.input_BE
-    return _pool((lstm or torch_lstm)(weights, x_LBE, lengths_B), lengths_B, pooling)
-
-
 def torch_lstm(weights: Weights, x_LBE: Tensor, lengths_B: Tensor, precision: Precision = "float32") -> Tensor:
     """(L, B, H): states by torch's fused LSTM, float32; 0 where a review has ended.
 
@@ -117,6 +86,37 @@ def torch_lstm(weights: Weights, x_LBE: Tensor, lengths_B: Tensor, precision: Pr
     states_LBH, _, _ = torch.lstm(x_LBE, (start_1BH, start_1BH), parameters, True, 1, 0.0, False, False, False)
     ended_LB = torch.arange(len(x_LBE), device=x_LBE.device)[:, None] >= lengths_B
     return states_LBH.float().masked_fill(ended_LB[:, :, None], 0)
+
+
+def logits_BC(
+    weights: Weights,
+    token_ids_BL: Tensor,
+    lengths_B: Tensor,
+    pooling: Pooling,
+    masks: SequenceMasks | None = None,
+    lstm: Lstm = torch_lstm,
+) -> Tensor:
+    """Class logits of B reviews under one network.
+
+    Tokens after a review's length change nothing: the LSTM reads forward only, and the pooling looks at real tokens alone.
+    """
+    pooled_BH = pooled_states(weights, token_ids_BL, lengths_B, pooling, masks, lstm)
+    return output_logits(weights, pooled_BH if masks is None else pooled_BH * masks.output_BH)
+
+
+def pooled_states(
+    weights: Weights,
+    token_ids_BL: Tensor,
+    lengths_B: Tensor,
+    pooling: Pooling,
+    masks: SequenceMasks | None = None,
+    lstm: Lstm = torch_lstm,
+) -> Tensor:
+    """(B, H): the pooled LSTM states of B reviews, float32 whatever they were computed in."""
+    x_LBE = torch.nn.functional.embedding(token_ids_BL.T, weights["embedding"])
+    if masks is not None:
+        x_LBE = x_LBE * masks.word_BL.T[:, :, None] * masks.input_BE
+    return _pool(lstm(weights, x_LBE, lengths_B), lengths_B, pooling)
 
 
 def output_logits(weights: Weights, pooled_BH: Tensor) -> Tensor:
