@@ -133,8 +133,8 @@ def batches(spec: TrajectorySpec, lengths_N: Ids, rows_N: Rows, steps: int, roun
     order = np.concatenate([rng.permutation(len(rows_N)) for _ in range(passes)])[: steps * batch]
     for start in range(0, len(order), BUCKET_BATCHES * batch):
         bucket = order[start : start + BUCKET_BATCHES * batch]
-        batches = bucket[np.argsort(-lengths_N[bucket], kind="stable")].reshape(-1, batch)
-        for positions_B in rng.permutation(batches):
+        sorted_batches = bucket[np.argsort(-lengths_N[bucket], kind="stable")].reshape(-1, batch)
+        for positions_B in rng.permutation(sorted_batches):
             yield rows_N[positions_B]
 
 
