@@ -22,6 +22,7 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
 
 
 def _known_acquisition(value: object) -> str:
+    """Name of an acquisition function."""
     if not isinstance(value, str) or value not in ACQUISITIONS:
         raise ValueError(f"one of {', '.join(ACQUISITIONS)}{did_you_mean(value, ACQUISITIONS)}")
     return value
