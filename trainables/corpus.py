@@ -17,7 +17,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from trainables.arrays import Ids
+from trainables.arrays import Floats32, Ids
 from trainables.storage import write_durably
 
 PADDING, UNKNOWN = 0, 1
@@ -51,6 +51,9 @@ class Reviews:
     """Real tokens of each review, at least 1."""
     labels_N: Ids
     """Class of each review."""
+    features_NF: Floats32 | None = None
+    """Vectors that an encoder outside has made of the reviews, where there are any. Reviews of which nothing else is known have one
+    unknown word each, as a review without any word has."""
 
     def __len__(self) -> int:
         """The number of reviews."""
@@ -67,7 +70,7 @@ class Corpus:
     """Training and test reviews under one vocabulary."""
 
     source: str
-    """Where the reviews come from: imdb, csv or synthetic."""
+    """Where the reviews come from: imdb, csv, features, synthetic, or a plug-in's name with the hash of its source."""
     train: Reviews
     test: Reviews
     class_names: tuple[str, ...]
@@ -75,9 +78,16 @@ class Corpus:
     """V, rows of the embedding matrix: the words kept, padding and unknown."""
 
     @property
+    def num_inputs(self) -> int:
+        """What a classifier's first layer is as wide as: F where there are features, else V."""
+        features_NF = self.train.features_NF
+        return self.num_embeddings if features_NF is None else features_NF.shape[1]
+
+    @property
     def num_bytes(self) -> int:
         """What the arrays take in memory."""
-        return sum(array.nbytes for _, _, array in _arrays(self))
+        features = [reviews.features_NF for reviews in (self.train, self.test) if reviews.features_NF is not None]
+        return sum(array.nbytes for _, _, array in _arrays(self)) + sum(array.nbytes for array in features)
 
     @cached_property
     def digest(self) -> str:
@@ -87,7 +97,42 @@ class Corpus:
             for array in (reviews.token_ids_NL, reviews.lengths_N, reviews.labels_N):
                 sha.update(repr(array.shape).encode())
                 sha.update(np.ascontiguousarray(array, dtype="<i4").data)
+            if reviews.features_NF is not None:
+                sha.update(repr(reviews.features_NF.shape).encode())
+                sha.update(np.ascontiguousarray(reviews.features_NF, dtype="<f4").data)
         return f"{self.source}:{sha.hexdigest()}"
+
+
+def of_features(source: str, train: tuple[Floats32, Ids], test: tuple[Floats32, Ids], class_names: tuple[str, ...]) -> Corpus:
+    """A corpus of vectors, of which the words are not known: features (N, F) and labels (N,) of both parts."""
+    parts = [Reviews(np.full((len(y), 1), UNKNOWN, dtype=np.int32), np.ones(len(y), dtype=np.int32), y, x) for x, y in (train, test)]
+    return Corpus(source, *parts, class_names, UNKNOWN + 1)
+
+
+def check(corpus: Corpus) -> None:
+    """Refuse a corpus that cannot be computed with; what was made elsewhere may be anything.
+
+    Raises:
+        ValueError: what is wrong with which part.
+    """
+    for part, reviews in (("train", corpus.train), ("test", corpus.test)):
+        N, L = reviews.token_ids_NL.shape
+        features_NF, ids = reviews.features_NF, reviews.token_ids_NL
+        rules = {
+            "has no reviews": N == 0,
+            "token_ids_NL, lengths_N and labels_N must be int32": any(a.dtype != np.int32 for a in (ids, reviews.lengths_N, reviews.labels_N)),
+            f"lengths_N and labels_N must be ({N},)": {reviews.lengths_N.shape, reviews.labels_N.shape} != {(N,)},
+            f"lengths_N must lie in 1..{L}": not ((reviews.lengths_N >= 1) & (reviews.lengths_N <= L)).all(),
+            f"token_ids_NL must lie in 0..{corpus.num_embeddings - 1}": not ((ids >= 0) & (ids < corpus.num_embeddings)).all(),
+            f"labels_N must lie in 0..{len(corpus.class_names) - 1}": not np.isin(reviews.labels_N, np.arange(len(corpus.class_names))).all(),
+            f"features_NF must be ({N}, {corpus.num_inputs}) float32, all finite": features_NF is not None
+            and (features_NF.shape != (N, corpus.num_inputs) or features_NF.dtype != np.float32 or not np.isfinite(features_NF).all()),
+        }
+        broken = [rule for rule, is_broken in rules.items() if is_broken]
+        if broken:
+            raise ValueError(f"its {part} reviews: {'; '.join(broken)}")
+    if len(corpus.class_names) < 2 or (corpus.train.features_NF is None) != (corpus.test.features_NF is None):
+        raise ValueError("it must have two classes or more, and features in both parts or in neither")
 
 
 def tokens(text: str) -> list[str]:
