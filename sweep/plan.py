@@ -222,7 +222,7 @@ def cost_tokens(spec: TrajectorySpec, corpus: Corpus) -> float:
     mean_length = corpus.train.num_tokens / num_train
     budgets = spec.label_budgets or (num_train,)
     trained = sum(max(spec.min_steps * spec.batch_size, spec.epochs * budget) for budget in budgets)
-    mc_passes = len(spec.eval_mc_budgets) * (spec.eval_mc_passes or 0) if spec.lstm_drops else 0
+    mc_passes = len(spec.eval_mc_budgets) * (spec.eval_mc_passes or 0) if spec.hidden_drops else 0
     evaluated = corpus.test.num_tokens * (len(budgets) + mc_passes)
     passes = _scoring_passes(spec)
     subsample = math.inf if spec.pool_subsample is None else spec.pool_subsample
@@ -233,7 +233,7 @@ def cost_tokens(spec: TrajectorySpec, corpus: Corpus) -> float:
 def _scoring_passes(spec: TrajectorySpec) -> int:
     if spec.acquisition == FULL_DATA:
         return 0
-    mc_passes = spec.mc_passes or 0 if spec.lstm_drops else 1
+    mc_passes = spec.mc_passes or 0 if spec.hidden_drops else 1
     return {"none": 0, "deterministic": 1, "mc": mc_passes}[ACQUISITIONS[spec.acquisition].prediction]
 
 

@@ -1,9 +1,10 @@
 """Acquisition functions: from log-probabilities to scores; and, in one other place, from scores to a batch.
 
 A score is a pure function ``log_probs_NTC -> scores_N`` of T class distributions a review (T = 1 for the deterministic network); some
-need more, and say so. A batch-aware one scores anew after each review that is chosen (``batch_acquisition.py``). What is chosen is the top q, ties broken by a seeded random key per review and never by position: the IMDB reviews are stored one
-class after the other, and variation ratios have only floor(T/2)+1 values. `random` scores every review alike and so ranks by the
-same key, which makes it the exact limit of every score that cannot tell reviews apart (T = 1, say).
+need more, and say so. A batch-aware one scores anew after each review that is chosen (``batch_acquisition.py``). What is chosen is
+the top q, ties broken by a seeded random key per review and never by position: the IMDB reviews are stored one class after the other,
+and variation ratios have only floor(T/2)+1 values. `random` scores every review alike and so ranks by the same key, which makes it the
+exact limit of every score that cannot tell reviews apart (T = 1, say).
 
 Notation: p_tc is the probability of class c in pass t, pbar its mean over t, H the entropy in nats, 0 log 0 = 0. Sums over t are
 float64. They are taken around the first pass, so identical passes give *exactly* zero disagreement: in float32 the plain formula

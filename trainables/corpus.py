@@ -9,7 +9,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,8 +105,12 @@ class Corpus:
 
 def of_features(source: str, train: tuple[Floats32, Ids], test: tuple[Floats32, Ids], class_names: tuple[str, ...]) -> Corpus:
     """A corpus of vectors, of which the words are not known: features (N, F) and labels (N,) of both parts."""
-    parts = [Reviews(np.full((len(y), 1), UNKNOWN, dtype=np.int32), np.ones(len(y), dtype=np.int32), y, x) for x, y in (train, test)]
-    return Corpus(source, *parts, class_names, UNKNOWN + 1)
+
+    def reviews(features_NF: Floats32, labels_N: Ids) -> Reviews:
+        N = len(labels_N)
+        return Reviews(np.full((N, 1), UNKNOWN, dtype=np.int32), np.ones(N, dtype=np.int32), labels_N, features_NF)
+
+    return Corpus(source, reviews(*train), reviews(*test), class_names, UNKNOWN + 1)
 
 
 def check(corpus: Corpus) -> None:
@@ -116,23 +120,32 @@ def check(corpus: Corpus) -> None:
         ValueError: what is wrong with which part.
     """
     for part, reviews in (("train", corpus.train), ("test", corpus.test)):
-        N, L = reviews.token_ids_NL.shape
-        features_NF, ids = reviews.features_NF, reviews.token_ids_NL
-        rules = {
-            "has no reviews": N == 0,
-            "token_ids_NL, lengths_N and labels_N must be int32": any(a.dtype != np.int32 for a in (ids, reviews.lengths_N, reviews.labels_N)),
-            f"lengths_N and labels_N must be ({N},)": {reviews.lengths_N.shape, reviews.labels_N.shape} != {(N,)},
-            f"lengths_N must lie in 1..{L}": not ((reviews.lengths_N >= 1) & (reviews.lengths_N <= L)).all(),
-            f"token_ids_NL must lie in 0..{corpus.num_embeddings - 1}": not ((ids >= 0) & (ids < corpus.num_embeddings)).all(),
-            f"labels_N must lie in 0..{len(corpus.class_names) - 1}": not np.isin(reviews.labels_N, np.arange(len(corpus.class_names))).all(),
-            f"features_NF must be ({N}, {corpus.num_inputs}) float32, all finite": features_NF is not None
-            and (features_NF.shape != (N, corpus.num_inputs) or features_NF.dtype != np.float32 or not np.isfinite(features_NF).all()),
-        }
-        broken = [rule for rule, is_broken in rules.items() if is_broken]
+        broken = [rule for rule, holds in _rules(corpus, reviews) if not holds]
         if broken:
-            raise ValueError(f"its {part} reviews: {'; '.join(broken)}")
+            raise ValueError(f"its {part} reviews break a rule: {'; '.join(broken)}")
     if len(corpus.class_names) < 2 or (corpus.train.features_NF is None) != (corpus.test.features_NF is None):
         raise ValueError("it must have two classes or more, and features in both parts or in neither")
+
+
+def _rules(corpus: Corpus, reviews: Reviews) -> Iterator[tuple[str, bool]]:
+    """What must hold of a part, and whether it does."""
+    arrays = (reviews.token_ids_NL, reviews.lengths_N, reviews.labels_N)
+    ids_NL, lengths_N, labels_N = arrays
+    shaped = ids_NL.ndim == 2 and len(ids_NL) > 0 and lengths_N.shape == labels_N.shape == ids_NL.shape[:1]
+    yield "token_ids_NL (N, L), lengths_N (N,) and labels_N (N,) of one review or more", shaped
+    yield "they are int32", all(array.dtype == np.int32 for array in arrays)
+    if shaped:
+        V, C = corpus.num_embeddings, len(corpus.class_names)
+        yield f"lengths_N in 1..{ids_NL.shape[1]}", bool(lengths_N.min() >= 1 and lengths_N.max() <= ids_NL.shape[1])
+        yield f"token_ids_NL in 0..{V - 1}", bool(ids_NL.min() >= 0 and ids_NL.max() < V)
+        yield f"labels_N in 0..{C - 1}", bool(labels_N.min() >= 0 and labels_N.max() < C)
+    x_NF = reviews.features_NF
+    if x_NF is not None:
+        expected = (len(ids_NL), corpus.num_inputs if x_NF.ndim == 2 else "F")
+        yield (
+            f"features_NF {expected}, float32, finite",
+            x_NF.shape == expected and x_NF.dtype == np.float32 and bool(np.isfinite(x_NF).all()),
+        )
 
 
 def tokens(text: str) -> list[str]:
