@@ -204,7 +204,7 @@ def _planned_gaps(folder: StudyFolder, unfinished: Mapping[str, Mapping[str, Any
 def _point(cell: Mapping[str, Any]) -> Arm:
     """A cell's point of the grid, without a T that means nothing."""
     function = ACQUISITIONS.get(cell["acquisition"])
-    uses_passes = function is not None and function.prediction == "mc"
+    uses_passes = function.prediction == "mc" if function else cell.get("uses_passes")  # recorded, for a plug-in that is not here
     return Arm(cell["acquisition"], cell["dropout_rate"], cell["mc_passes"] if uses_passes else None)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from trainables.acquisition import ACQUISITIONS
+from trainables.plugins import NAME
+from trainables.spec import SITES_OF
 
 
 class Section(BaseModel):
@@ -21,14 +23,18 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _known_acquisition(value: object) -> str:
-    if not isinstance(value, str) or value not in ACQUISITIONS:
-        raise ValueError(f"one of {', '.join(ACQUISITIONS)}{did_you_mean(value, ACQUISITIONS)}")
-    return value
+def _one_of(value: object, known: Iterable[str]) -> str:
+    """A built-in name, or that of a plug-in; whether the plug-in is there is found out where it is needed, not where a file is read."""
+    if isinstance(value, str) and (value in known or NAME.fullmatch(value)):
+        return value
+    raise ValueError(f"one of {', '.join(known)}, or a plug-in as package.module:name{did_you_mean(value, known)}")
 
 
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0, lt=1), AfterValidator(abs)]
 """A dropout rate; YAML's -0.0 is 0."""
 Seed = Annotated[int, Field(ge=0)]
-AcquisitionName = Annotated[str, BeforeValidator(_known_acquisition)]
+AcquisitionName = Annotated[str, BeforeValidator(lambda value: _one_of(value, ACQUISITIONS))]
+"""One of `ACQUISITIONS`, or a plug-in's name."""
+ClassifierName = Annotated[str, BeforeValidator(lambda value: _one_of(value, SITES_OF))]
+PluginName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]

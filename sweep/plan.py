@@ -18,9 +18,10 @@ from itertools import pairwise
 from typing import Any
 
 from sweep.study import Protocol, Study
-from trainables.acquisition import ACQUISITIONS
+from trainables.acquisition import acquisition_function
 from trainables.corpus import Corpus
 from trainables.errors import RequestError
+from trainables.plugins import is_plugin, named_source
 from trainables.spec import FULL_DATA, SCIENCE_VERSION, TrajectorySpec
 
 BACKWARD_COST = 9
@@ -51,6 +52,11 @@ class Cell:
     """The trajectory that stands for the cell; None if the cell is refused."""
     note: str | None
     """Why the cell is refused, or why it shares a trajectory with others."""
+
+    @property
+    def uses_passes(self) -> bool:
+        """Whether T means anything here."""
+        return self.acquisition != FULL_DATA and acquisition_function(self.acquisition).prediction == "mc"
 
     @property
     def key(self) -> tuple[int, str, float, int | None]:
@@ -106,7 +112,11 @@ def make_plan(study: Study, corpus: Corpus) -> Plan:
         ValueError: two specs that differ share an id.
     """
     _check_against(study, corpus)
-    arms = _arms(study, corpus)
+    try:
+        _check_contrast(study)
+        arms = _arms(study, corpus)
+    except ImportError as error:
+        raise RequestError(str(error)) from error
     first_costs = {arm.spec: cost_tokens(arm.spec, corpus) for arm in arms if arm.spec}
     if not first_costs:
         raise RequestError("every cell of the grid is refused:\n" + "\n".join(sorted({str(arm.note) for arm in arms})))
@@ -152,11 +162,24 @@ def _check_against(study: Study, corpus: Corpus) -> None:
         )
 
 
+def _check_contrast(study: Study) -> None:
+    """Refuse plug-ins in Q2's places that model uncertainty where they must not, or the other way round."""
+    for role, wanted in (("mc", "mc"), ("deterministic", "deterministic")):
+        name = getattr(study.analysis.q2, role)
+        if name in study.grid.acquisition and acquisition_function(name).prediction != wanted:
+            raise RequestError(f"analysis.q2.{role} = {name!r} must be an acquisition function whose prediction is {wanted!r}")
+
+
 def _common_fields(study: Study, corpus: Corpus) -> dict[str, Any]:
     """The fields that all trajectories of the study have in common."""
     sections = study.model.model_dump(exclude={"site_dropout"}) | study.training.model_dump()
     sites = {f"{site}_dropout": rate for site, rate in study.model.site_dropout.model_dump().items()}
-    return {"corpus": corpus.digest, **sections, **sites}
+    return {"corpus": corpus.digest, **sections, **sites, "classifier": study.classifier} | _without_effect(study)
+
+
+def _without_effect(study: Study) -> dict[str, Any]:
+    """The values of the fields that mean nothing to the classifier: the MLP embeds no words and keeps no states."""
+    return {"embedding_dim": 0, "embedding_std": 0.0, "pooling": "mean", "precision": "float32"} if study.classifier == "mlp" else {}
 
 
 def _spec_of_cell(
@@ -179,6 +202,7 @@ def _spec_of_cell(
         "acquisition": acquisition,
         "dropout_rate": dropout_rate,
         "mc_passes": mc_passes,
+        "plugins": tuple(sorted(named_source(name) for name in {acquisition, common["classifier"]} if is_plugin(name))),
         "label_budgets": None if acquisition == FULL_DATA else protocol.label_budgets,
         "pool_subsample": None if acquisition == FULL_DATA else _pool_subsample(protocol, len(corpus.train)),
         "eval_mc_passes": protocol.eval_mc_passes if eval_budgets else None,
@@ -197,7 +221,7 @@ def _arm(
     acquisition: str, mc_passes: int | None, drops_nothing: bool, num_classes: int, axis: Sequence[int]
 ) -> tuple[str, int | None, str | None, bool]:
     """The acquisition and T that a cell amounts to, the reason where they are not its own, and whether it is refused."""
-    function = ACQUISITIONS[acquisition]
+    function = acquisition_function(acquisition)
     if function.min_passes > 1 and drops_nothing:
         return acquisition, mc_passes, f"{acquisition} is identically 0 without dropout, as random is", True
     if mc_passes is not None and mc_passes < function.min_passes and function.prediction == "mc":
@@ -209,7 +233,7 @@ def _arm(
     if num_classes == 2 and acquisition in BINARY_TWINS:
         notes.append(f"{acquisition} ranks as {BINARY_TWINS[acquisition]} does with two classes")
         acquisition = BINARY_TWINS[acquisition]
-    if ACQUISITIONS[acquisition].prediction != "mc":
+    if acquisition_function(acquisition).prediction != "mc":
         if len(axis) > 1:
             notes.append(f"{acquisition} does not depend on T")
         mc_passes = None
@@ -233,23 +257,51 @@ def cost_tokens(spec: TrajectorySpec, corpus: Corpus) -> float:
 def _scoring_passes(spec: TrajectorySpec) -> int:
     if spec.acquisition == FULL_DATA:
         return 0
+    function = acquisition_function(spec.acquisition)
     mc_passes = spec.mc_passes or 0 if spec.hidden_drops else 1
-    return {"none": 0, "deterministic": 1, "mc": mc_passes}[ACQUISITIONS[spec.acquisition].prediction]
+    passes = {"none": 0, "deterministic": 1, "mc": mc_passes}[function.prediction]
+    return passes + ("features" in function.needs and function.prediction != "deterministic")
+
+
+def classifier_source(study: Study) -> str | None:
+    """The source of a classifier that is a plug-in: one study has one version of it.
+
+    Raises:
+        RequestError: it is not there.
+    """
+    try:
+        return named_source(study.classifier) if is_plugin(study.classifier) else None
+    except ImportError as error:
+        raise RequestError(str(error)) from error
+
+
+def _acquisition_sources(plan: Plan) -> dict[str, str]:
+    """The sources of the acquisition functions that are plug-ins, by name."""
+    return {name: named_source(name) for name in sorted({cell.acquisition for cell in plan.cells if is_plugin(cell.acquisition)})}
 
 
 def plan_record(plan: Plan, study: Study, corpus: Corpus, earlier: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What ``plan.json`` holds: the corpus, and all cells that were ever asked for under this study's science."""
-    cells = {tuple(cell[name] for name in CELL_FIELDS[:4]): cell for cell in (earlier or {}).get("cells", [])}
+    """What ``plan.json`` holds: the corpus, and all cells that were ever asked for under this study's science.
+
+    Cells of a plug-in that has been edited since are left out: their trajectories stay, but an arm is never mixed of two versions.
+    """
+    known: dict[str, str] = (earlier or {}).get("acquisition_sources", {})
+    sources = known | _acquisition_sources(plan)
+    edited = {name for name, source in known.items() if source != sources[name]}
+    kept = [cell for cell in (earlier or {}).get("cells", []) if cell["acquisition"] not in edited]
+    cells = {tuple(cell[name] for name in CELL_FIELDS[:4]): cell for cell in kept}
     cells |= {cell.key: {name: getattr(cell, name) for name in CELL_FIELDS} for cell in plan.cells}
     return {
         "study": study.study,
         "science_version": SCIENCE_VERSION,
         "corpus": describe_corpus(corpus),
+        "classifier_source": classifier_source(study),
+        "acquisition_sources": sources,
         "cells": list(cells.values()),
     }
 
 
-CELL_FIELDS = ("seed", "acquisition", "dropout_rate", "mc_passes", "trajectory_id", "note")
+CELL_FIELDS = ("seed", "acquisition", "dropout_rate", "mc_passes", "uses_passes", "trajectory_id", "note")
 
 
 def describe_corpus(corpus: Corpus) -> dict[str, Any]:

@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag, model_validator
 
 from sweep.analysis_plan import AnalysisPlan, ArmChoice, default_arm
-from sweep.fields import AcquisitionName, Positive, Rate, Section, Seed
+from sweep.fields import AcquisitionName, ClassifierName, PluginName, Positive, Rate, Section, Seed
 from trainables.acquisition import ACQUISITIONS
-from trainables.spec import SITES, Pooling, Precision
+from trainables.plugins import is_plugin
+from trainables.spec import SITES, SITES_OF, Pooling, Precision
 
 
 def _distinct(value: object) -> object:
@@ -118,6 +119,41 @@ class TableData(Section):
     vocabulary_size: Positive = 10_000
 
 
+class FeaturesData(Section):
+    """Vectors that an encoder outside has made of the reviews, as NumPy files: what a frozen language model gives, say."""
+
+    source: Literal["features"]
+    path: str
+    """``.npy`` file of (N, F) numbers, a row a review."""
+    labels: str
+    """``.npy`` file of N classes: numbers or words."""
+    test_path: str | None = None
+    """The same of the test reviews; null: a seeded part of `path`."""
+    test_labels: str | None = None
+    """Classes of `test_path`."""
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Part of each class that is tested on; without effect where there is a `test_path`."""
+    split_seed: Seed = 0
+    """Draws that part: the same for all seeds of the study."""
+    standardize: bool = True
+    """Shift and scale each feature to mean 0 and standard deviation 1 over the training reviews; no label is read for it."""
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.test_path is None) != (self.test_labels is None):
+            raise ValueError("test_path and test_labels must be given together, or neither")
+        return self
+
+
+class PluginData(Section):
+    """A data source of one's own: a function that returns a `Corpus` (docs/extending.md)."""
+
+    source: PluginName
+    """``package.module:name`` of the function."""
+    options: dict[str, Any] = {}  # noqa: RUF012 - pydantic copies it
+    """Its keyword arguments."""
+
+
 class SyntheticData(Section):
     """Generated reviews: no data set at all, for trying things out."""
 
@@ -130,7 +166,26 @@ class SyntheticData(Section):
     vocabulary_size: Positive = 10_000
 
 
-Data = Annotated[ImdbData | TableData | SyntheticData, Discriminator("source")]
+SOURCES: dict[str, type[Section]] = {"imdb": ImdbData, "csv": TableData, "features": FeaturesData, "synthetic": SyntheticData}
+"""The sections that ``data`` can be, by their source; any other source is a plug-in."""
+
+
+def _source_of(data: object) -> str | None:
+    """Which section ``data`` is."""
+    source = data.get("source") if isinstance(data, Mapping) else getattr(data, "source", None)
+    if isinstance(source, str) and is_plugin(source):
+        return "plugin"
+    return source if isinstance(source, str) else None
+
+
+Data = Annotated[
+    Annotated[ImdbData, Tag("imdb")]
+    | Annotated[TableData, Tag("csv")]
+    | Annotated[FeaturesData, Tag("features")]
+    | Annotated[SyntheticData, Tag("synthetic")]
+    | Annotated[PluginData, Tag("plugin")],
+    Discriminator(_source_of),
+]
 
 
 class SiteDropout(Section):
@@ -141,16 +196,12 @@ class SiteDropout(Section):
     recurrent: Rate | None = None
     output: Rate | None = None
 
-    @model_validator(mode="after")
-    def _leave_one(self) -> Self:
-        if all(getattr(self, site) is not None for site in SITES):
-            raise ValueError("at least one site must follow grid.dropout_rate, or that axis means nothing")
-        return self
-
 
 class Model(Section):
-    """The LSTM classifier; fields as in `TrajectorySpec`."""
+    """The classifier; fields as in `TrajectorySpec`."""
 
+    classifier: ClassifierName | None = None
+    """``lstm``; ``mlp``, a hidden layer on given features; or a plug-in. Null: ``mlp`` for ``data.source: features``, else ``lstm``."""
     embedding_dim: Positive = 64
     hidden_dim: Positive = 64
     pooling: Pooling = "mean"
@@ -257,11 +308,14 @@ class Study(Section):
         arm, grid = self.analysis.q1.arm, self.grid
         if arm is None:
             return self
-        uses_passes = ACQUISITIONS[arm.acquisition].prediction == "mc"
+        known = ACQUISITIONS.get(arm.acquisition)  # of a plug-in it is not known here whether it needs passes
+        passes: list[int | None] = [None] if known is None or known.prediction != "mc" else []
+        if known is None or known.prediction == "mc":
+            passes += grid.mc_passes
         axes: list[tuple[str, object, tuple[object, ...]]] = [
             ("acquisition", arm.acquisition, grid.acquisition),
             ("dropout_rate", arm.dropout_rate, grid.dropout_rate),
-            ("mc_passes", arm.mc_passes, grid.mc_passes if uses_passes else (None,)),
+            ("mc_passes", arm.mc_passes, tuple(passes)),
         ]
         for name, value, axis in axes:
             if value not in axis:
@@ -269,6 +323,28 @@ class Study(Section):
         if arm.acquisition == "random":
             raise ValueError("analysis.q1.arm.acquisition must be an acquisition function other than random, which it is compared with")
         return self
+
+    @model_validator(mode="after")
+    def _classifier_reads_the_data(self) -> Self:
+        given = {site for site, rate in self.model.site_dropout.model_dump().items() if rate is not None}
+        sites = SITES_OF.get(self.classifier, SITES)
+        if not given <= set(sites):
+            lacking = ", ".join(sorted(given - set(sites)))
+            raise ValueError(f"model.site_dropout: {self.classifier} has no site {lacking}; it must be one of {', '.join(sites)}")
+        if not set(sites) - given:
+            raise ValueError("model.site_dropout: one site must follow grid.dropout_rate, or that axis means nothing")
+        reads = {"mlp": True, "lstm": False}.get(self.classifier)
+        has = {"features": True, "plugin": None}.get(_source_of(self.data) or "", False)
+        if None not in (reads, has) and reads != has:
+            raise ValueError(
+                f"model.classifier = {self.classifier!r} must be {'mlp' if has else 'lstm'} or a plug-in for data.source {self.data.source}"
+            )
+        return self
+
+    @property
+    def classifier(self) -> str:
+        """The classifier's name: the given one, or what the data ask for."""
+        return self.model.classifier or ("mlp" if isinstance(self.data, FeaturesData) else "lstm")
 
     @property
     def confirmatory_arm(self) -> ArmChoice | None:
@@ -280,6 +356,7 @@ class Study(Section):
         """Plain values with every default and every short form written out."""
         content = self.model_dump(mode="json")
         content["protocol"]["eval_mc_budgets"] = list(self.protocol.mc_budgets)
+        content["model"]["classifier"] = self.classifier
         arm = self.confirmatory_arm
         content["analysis"]["q1"]["arm"] = arm and arm.model_dump(mode="json")
         return content
