@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from sweep.study import Resources, Study
 from trainables.errors import RequestError
-from trainables.node import TrialContext, drawbacks, problems
+from trainables.node import TrialContext, drawbacks, plugin_problems, problems
 from trainables.spec import Precision
 
 QUIET = {
@@ -171,6 +171,8 @@ class _Answers:
 def _inspect(context: TrialContext, precision: Precision | None) -> tuple[list[str], list[str]]:
     """On a machine: its problems, and its drawbacks if a precision is given, which means that it is to run trials."""
     lacking = problems(context)
+    if precision:
+        lacking += plugin_problems(context)
     return lacking, drawbacks(context.execution, precision) if precision and not lacking else []
 
 

@@ -13,8 +13,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import FrameType
@@ -31,12 +32,14 @@ from sweep.plan_view import plan_as_dict, print_plan
 from sweep.progress import Progress
 from sweep.provenance import circumstances, launch_name
 from sweep.runner import context_of, execution_of, run
+from sweep.selection import selected, with_seeds
 from sweep.study import Study
 from sweep.study_file import load_study
 from trainables.corpus import Corpus
 from trainables.errors import RequestError, StorageError
 from trainables.ledger import now
 from trainables.node import drawbacks
+from trainables.spec import TrajectorySpec
 
 OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 DEFAULT_CONFIG = "quickstart.yaml"
@@ -50,6 +53,12 @@ class Request:
     corpus: Corpus
     plan: Plan
     folder: StudyFolder
+    selected: AbstractSet[str]
+    """Ids of the trajectories that this launch may run."""
+
+    def remaining(self, folder: StudyFolder) -> list[TrajectorySpec]:
+        """What this launch has still to run, in order."""
+        return [spec for spec in self.plan.remaining(folder.finished()) if spec.trajectory_id in self.selected]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         request = _prepare(options, messages)
         study = request.study
         slower_here = [] if options.address else drawbacks(execution_of(study.resources), study.model.precision)
-        view = plan_as_dict(study, request.corpus, request.plan, request.folder, slower_here)
+        view = plan_as_dict(study, request.corpus, request.plan, request.folder, request.selected, slower_here)
         if options.dry_run and options.json:
             print(json.dumps(view, indent=1))
         else:
@@ -86,6 +95,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"study file; default: the shipped {DEFAULT_CONFIG}")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a field, as in grid.seeds=20")
     parser.add_argument("--storage", metavar="PATH", help="folder or URI for the results; overrides the study file")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="failed|ID",
+        help="run only what failed, or this trajectory; repeatable",
+    )
+    parser.add_argument("--seeds", metavar="SEEDS", help='run only these seeds, as in 11-20 or "3,7"; new ones are added to the study')
     parser.add_argument("--dry-run", action="store_true", help="show the plan and stop; nothing is written")
     parser.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")
     parser.add_argument("--address", metavar="ADDRESS", help="a running Ray cluster, as in auto; default: this machine")
@@ -109,18 +126,19 @@ def _prepare(options: argparse.Namespace, messages: Console) -> Request:
             study = load_study(path, options.set)
     if options.storage == "":
         raise RequestError("--storage is empty; give a folder or a URI, or leave it out")
+    study = with_seeds(study, options.seeds)
     folder = StudyFolder.of(study, options.storage)
     corpus = load_corpus(study.data, messages)
     plan = make_plan(study, corpus)
     folder.check(study, corpus)
-    return Request(study, corpus, plan, folder)
+    return Request(study, corpus, plan, folder, selected(plan, folder, options.only, options.seeds))
 
 
 def _launch(request: Request, options: argparse.Namespace, output: Console) -> int:
     """Run what remains, report, and say what to do next. Nothing is written before Ray is there and can run the trials."""
     command = [sys.executable, "-m", "sweep.launch", *sys.argv[1:]]
     refuse_if_held(request.folder.storage)
-    remaining = request.plan.remaining(request.folder.finished())
+    remaining = request.remaining(request.folder)
     cluster: AbstractContextManager[dict[str, float]] = ray_cluster(options.address) if remaining else nullcontext({})
     if remaining:
         output.print("starting Ray ...", style="dim")
@@ -136,12 +154,13 @@ def _launch(request: Request, options: argparse.Namespace, output: Console) -> i
         output.print("[bold red]Stopped:[/] the storage cannot be used. Every finished round is kept; when it is back, go on with")
         output.print(f"  {escape(_shown(command))}", highlight=False, soft_wrap=True)
         return SOME_FAILED
-    unfinished = set(request.plan.specs) - request.folder.finished()
+    finished = request.folder.finished() & set(request.plan.specs)
+    unfinished = set(request.selected) - finished
     reported = True
-    if not options.no_report and len(unfinished) < len(request.plan.specs):
+    if not options.no_report and finished:
         report = [sys.executable, "-m", "analysis.report", request.folder.storage.location]
         reported = subprocess.run(report, check=False).returncode == 0
-    _say_end(request, unfinished, ended.failed, output)
+    _say_end(request, len(finished), unfinished, ended.failed, output)
     return OK if reported and not unfinished else SOME_FAILED
 
 
@@ -161,11 +180,12 @@ def _run_under_lease(request: Request, command: list[str], output: Console, *, o
     context = context_of(request.folder.storage.location, resources, name)
     with held(request.folder.storage, name) as lease:
         folder = StudyFolder.existing(context.study, context.patience_seconds)
-        remaining = request.plan.remaining(folder.finished())
+        remaining = request.remaining(folder)
         record = circumstances(command) | {"begun": now(), "study": request.study.resolved(), "to_run": len(remaining)}
         folder.check(request.study, request.corpus)  # again: another launch may have come in between
         if remaining and on_cluster:
-            preflight(context, request.study, request.corpus.num_bytes, output)
+            plugins = tuple(sorted({stated for spec in remaining for stated in spec.plugins}))
+            preflight(replace(context, plugins=plugins), request.study, request.corpus.num_bytes, output)
         folder.save(request.study, request.plan, request.corpus)
         by_id = {spec.trajectory_id: spec for spec in remaining}
         progress = Progress(output, by_id, request.plan.costs, folder.rounds_done(by_id))
@@ -201,9 +221,8 @@ def _shown(command: Sequence[str]) -> str:
     return shlex.join(["python", *command[1:]])
 
 
-def _say_end(request: Request, unfinished: set[str], errors: Mapping[str, str], output: Console) -> None:
-    total = len(request.plan.specs)
-    output.print(f"[bold]{total - len(unfinished):,} of {total:,} trajectories are finished[/]; results are in", highlight=False)
+def _say_end(request: Request, finished: int, unfinished: set[str], errors: Mapping[str, str], output: Console) -> None:
+    output.print(f"[bold]{finished:,} of {len(request.plan.specs):,} trajectories are finished[/]; results are in", highlight=False)
     output.print(f"  {escape(request.folder.storage.location)}", highlight=False, soft_wrap=True)
     for trajectory_id in sorted(unfinished & set(errors)):
         output.print(f"[red]failed[/] {trajectory_id}: {escape(errors[trajectory_id])}", highlight=False, soft_wrap=True)

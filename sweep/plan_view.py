@@ -1,6 +1,7 @@
 """What a plan looks like to a person and to a program, before anything is run."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from rich.console import Console
@@ -17,13 +18,16 @@ from trainables.spec import TrajectorySpec
 SYNTHETIC_LABEL = "SYNTHETIC reviews, generated here: results say nothing about real reviews"
 
 
-def plan_as_dict(study: Study, corpus: Corpus, plan: Plan, folder: StudyFolder, slower_here: Sequence[str]) -> dict[str, Any]:
+def plan_as_dict(
+    study: Study, corpus: Corpus, plan: Plan, folder: StudyFolder, selected: AbstractSet[str], slower_here: Sequence[str]
+) -> dict[str, Any]:
     """The plan and how much of it is done, as plain values; what ``--dry-run --json`` prints.
 
-    `slower_here` is why this machine would run trials slower than it could, if it is to run any.
+    Of what is not finished, `selected` will be run. `slower_here` is why this machine would run trials slower than it could, if it is
+    to run any.
     """
     finished = folder.finished() & set(plan.specs)
-    remaining = plan.remaining(finished)
+    remaining = [spec for spec in plan.remaining(finished) if spec.trajectory_id in selected]
     rounds_done = folder.rounds_done(spec.trajectory_id for spec in remaining)
     merged, refused = plan.notes()
     return {
@@ -37,6 +41,7 @@ def plan_as_dict(study: Study, corpus: Corpus, plan: Plan, folder: StudyFolder, 
         "refused": refused,
         "finished": len(finished),
         "failed": sorted(folder.failures(spec.trajectory_id for spec in remaining)),
+        "left_out": len(plan.specs) - len(finished) - len(remaining),
         "remaining": len(remaining),
         "rounds": sum(spec.num_rounds for spec in plan.specs.values()),
         "can_show": prospects(study),
@@ -81,6 +86,8 @@ def print_plan(view: Mapping[str, Any], console: Console) -> None:
     table.add_row(f"{view['finished']:,}", "finished already")
     if view["failed"]:
         table.add_row(f"{len(view['failed']):,}", "failed at the last launch and to be run again")
+    if view["left_out"]:
+        table.add_row(f"{view['left_out']:,}", "left out by --only or --seeds")
     table.add_row(f"{view['remaining']:,}", f"to run ({view['rounds_remaining']:,} rounds)")
     console.print(table, highlight=False)
     _print_prospects(view["can_show"], console)

@@ -31,12 +31,21 @@ def _seeds(value: object) -> object:
     """A number n (0 to n-1), a list, or ranges as in ``"100-104,7"``."""
     if isinstance(value, int) and not isinstance(value, bool):
         return list(range(value))
-    if isinstance(value, str):
-        found = [re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part) for part in value.split(",")]
-        if not all(found):
-            raise ValueError('a number of seeds, a list of seeds, or ranges such as "100-104"')
-        return _distinct([seed for match in found if match for seed in range(int(match[1]), int(match[2] or match[1]) + 1)])
-    return _distinct(value)
+    return seeds_of(value) if isinstance(value, str) else _distinct(value)
+
+
+def seeds_of(text: str) -> list[int]:
+    """The seeds of ranges such as ``"100-104,7"``, each once.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    found = [re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part) for part in text.split(",")]
+    if not all(found):
+        raise ValueError('a number of seeds, a list of seeds, or ranges such as "100-104"')
+    seeds = [seed for match in found if match for seed in range(int(match[1]), int(match[2] or match[1]) + 1)]
+    _distinct(seeds)
+    return seeds
 
 
 def _budgets(value: object) -> object:

@@ -14,6 +14,7 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import platform
 import re
 import sysconfig
 from collections.abc import Iterator
@@ -78,6 +79,23 @@ def named_source(name: str) -> str:
     return f"{name}@{source_hash(name)}"
 
 
+def check_version(stated: str) -> None:
+    """Refuse to compute with another version of a plug-in than the one that a trajectory is named after.
+
+    Args:
+        stated: name and hash, as from `named_source` where the study was planned.
+
+    Raises:
+        ImportError: it is not here, or not that version.
+    """
+    name = stated.partition("@")[0]
+    if named_source(name) != stated:
+        raise ImportError(
+            f"the plug-in {name} on {platform.node()} is another version ({named_source(name)}) than the launch has ({stated}); "
+            "bring the same files to every machine"
+        )
+
+
 def _modules(module_name: str) -> dict[str, Path]:
     """The module and, in turn, what it imports from its own surroundings: paths by name."""
     first = _file_of(module_name)
@@ -85,7 +103,8 @@ def _modules(module_name: str) -> dict[str, Path]:
         raise ImportError(f"the plug-in module {module_name} is not there, or has no source file")
     root = first.parents[module_name.count(".") + (first.name == "__init__.py")]
     found: dict[str, Path] = {}
-    waiting = [module_name]
+    parts = module_name.split(".")
+    waiting = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]  # a package's __init__ runs before its modules
     while waiting:
         current = waiting.pop()
         path = first if current == module_name else _file_of(current)

@@ -11,7 +11,6 @@ the same code as starting: `rounds` skips what is there.
 """
 
 import hashlib
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from trainables.corpus import Corpus
 from trainables.errors import ComputationError, LedgerError
 from trainables.evaluation import metrics, predict
 from trainables.mc_dropout import Distributions
-from trainables.plugins import named_source
+from trainables.plugins import check_version
 from trainables.rounds import Round, Row
 from trainables.scoring import Scoring
 from trainables.spec import Execution, TrajectorySpec
@@ -73,17 +72,6 @@ def _named(spec: TrajectorySpec, number: int) -> Iterator[None]:
         raise ComputationError(f"trajectory {spec.trajectory_id}, round {number}: {error}") from error
 
 
-def _check_plugins(spec: TrajectorySpec) -> None:
-    """Refuse to compute with another version of a plug-in than the one that the trajectory is named after."""
-    for stated in spec.plugins:
-        name = stated.partition("@")[0]
-        if named_source(name) != stated:
-            raise ImportError(
-                f"the plug-in {name} on {platform.node()} is another version ({named_source(name)}) than the launch has ({stated}); "
-                "bring the same files to every machine"
-            )
-
-
 def initial_set(spec: TrajectorySpec, num_reviews: int) -> Rows:
     """The reviews labelled before any acquisition, the same for all arms of a seed; every review for the full-data model."""
     if spec.label_budgets is None:
@@ -123,7 +111,8 @@ class _Steps:
     """The steps of a round, for one trajectory."""
 
     def __init__(self, spec: TrajectorySpec, corpus: Corpus, execution: Execution) -> None:
-        _check_plugins(spec)
+        for stated in spec.plugins:
+            check_version(stated)
         self.spec = spec
         self.corpus = corpus
         self.execution = execution

@@ -14,7 +14,6 @@ from trainables.corpus import Corpus, of_features
 from trainables.errors import RequestError
 from trainables.sources import held_out
 
-
 Files = tuple[str, str]
 """Where the features of some reviews are, and where their classes."""
 
