@@ -75,7 +75,8 @@ def _features(path: str) -> Floats32:
     found = _array(path)
     if found.ndim != 2 or found.dtype.kind not in "fiu" or 0 in found.shape:
         raise RequestError(f"{path}: an array of shape {found.shape} and type {found.dtype}; it must be (reviews, features), of numbers")
-    x_NF: Floats32 = found.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is told below
+        x_NF: Floats32 = found.astype(np.float32)
     broken = np.flatnonzero(~np.isfinite(x_NF).all(axis=1))
     if len(broken):
         raise RequestError(f"{path}: {len(broken):,} reviews have features that are not finite in float32, the first in row {broken[0]}")
