@@ -55,7 +55,7 @@ def picks(spec: TrajectorySpec, on: Corpus, network: Weights, candidates: Rows, 
         "mc": Distributions(Lstm(spec, execution), network, on.train, candidates).stacked(spec.mc_passes or 1, 0),
     }
     keys = stream(spec.seed, REVIEW_KEYS, 0).random(len(on.train))[candidates]
-    functions = {name: function for name, function in ACQUISITIONS.items() if function.prediction != "none"}
+    functions = {name: function for name, function in ACQUISITIONS.items() if function.prediction != "none" and not function.needs}
     return {name: candidates[select(function.score(read[function.prediction]), keys, ACQUIRED)] for name, function in functions.items()}
 
 

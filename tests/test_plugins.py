@@ -94,7 +94,7 @@ class TestInATrajectory:
         write(
             folder,
             "plugin_k.py",
-            SCORE + "from trainables.acquisition import entropy\nmine = AcquisitionFunction(lambda x: entropy(x), 'deterministic')\n",
+            SCORE + "from trainables.scores import entropy\nmine = AcquisitionFunction(lambda x: entropy(x), 'deterministic')\n",
         )
         own = self.spec_of(spec, "plugin_k:mine")
         built_in = spec(acquisition="softmax_entropy", label_budgets=(10, 20, 30))

@@ -1,36 +1,26 @@
-"""Acquisition functions: from log-probabilities to scores; and, in one other place, from scores to a batch.
+"""Acquisition functions: their one registry, what each needs, and the one place where scores become a batch.
 
 A score is a pure function ``log_probs_NTC -> scores_N`` of T class distributions a review (T = 1 for the deterministic network); some
 need more, and say so. A batch-aware one scores anew after each review that is chosen (``batch_acquisition.py``). What is chosen is
 the top q, ties broken by a seeded random key per review and never by position: the IMDB reviews are stored one class after the other,
 and variation ratios have only floor(T/2)+1 values. `random` scores every review alike and so ranks by the same key, which makes it the
 exact limit of every score that cannot tell reviews apart (T = 1, say).
-
-Notation: p_tc is the probability of class c in pass t, pbar its mean over t, H the entropy in nats, 0 log 0 = 0. Sums over t are
-float64. They are taken around the first pass, so identical passes give *exactly* zero disagreement: in float32 the plain formula
-gave a non-zero BALD to 73% of reviews whose passes were identical.
 """
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from trainables.arrays import Floats, Rows
+from trainables.batch_acquisition import Steps, badge, batch_bald, epig, k_center, power_bald
 from trainables.errors import ComputationError
 from trainables.plugins import is_plugin, load
-
-ZERO_TOLERANCE = 1e-12
-"""A score nearer to zero is zero: far above float64 rounding of these sums, far below any disagreement worth a label."""
-
+from trainables.scores import bald, constant, entropy, least_confidence, margin, mean_std, variation_ratio
 
 Need = Literal["features", "labelled", "keys", "rng"]
-
-Steps = Generator[Floats, int, None]
-"""What a batch-aware function returns: it yields the scores of all reviews given the batch so far, and is sent the position of the one
-that was chosen."""
 
 
 @dataclass(frozen=True)
@@ -57,66 +47,6 @@ class AcquisitionFunction:
         return inspect.isgeneratorfunction(self.score)
 
 
-def mean_over_passes(x_NTC: Floats) -> Floats:
-    """Mean over axis 1, exact where all passes are equal."""
-    first: Floats = x_NTC[:, :1]
-    return np.asarray(first[:, 0] + (x_NTC - first).mean(axis=1))
-
-
-def entropy_of(probs: Floats) -> Floats:
-    """Entropy in nats over the last axis, with 0 log 0 = 0."""
-    return np.asarray(-np.sum(probs * np.log(np.where(probs > 0, probs, 1)), axis=-1))
-
-
-def _snapped(scores_N: Floats) -> Floats:
-    return np.where(np.abs(scores_N) < ZERO_TOLERANCE, 0.0, scores_N)
-
-
-def constant(log_probs_NTC: Floats) -> Floats:
-    """The same score for every review: the choice is left to the random keys."""
-    return np.zeros(len(log_probs_NTC))
-
-
-def entropy(log_probs_NTC: Floats) -> Floats:
-    """H[pbar]: predictive entropy (Shannon 1948; Gal et al. 2017, arXiv 1703.02910, eq. for max entropy)."""
-    return _snapped(entropy_of(mean_over_passes(np.exp(log_probs_NTC))))
-
-
-def bald(log_probs_NTC: Floats) -> Floats:
-    """H[pbar] - mean_t H[p_t]: mutual information of label and weights (Houlsby et al. 2011, arXiv 1112.5745, eq. 2).
-
-    Between 0 and ln C; the plug-in estimate is low by about (1 - 1/T).
-    """
-    probs_NTC = np.exp(log_probs_NTC)
-    return _snapped(entropy_of(mean_over_passes(probs_NTC)) - mean_over_passes(entropy_of(probs_NTC)[:, :, None])[:, 0])
-
-
-def mean_std(log_probs_NTC: Floats) -> Floats:
-    """mean_c sqrt(mean_t p_tc^2 - pbar_c^2) (Kampffmeyer et al. 2016; Gal et al. 2017)."""
-    probs_NTC = np.exp(log_probs_NTC)
-    deviation_NTC = probs_NTC - mean_over_passes(probs_NTC)[:, None]
-    return _snapped(np.sqrt((deviation_NTC**2).mean(axis=1)).mean(axis=1))
-
-
-def variation_ratio(log_probs_NTC: Floats) -> Floats:
-    """1 - (votes for the modal class)/T (Freeman 1965; the vote form of Gal et al. 2017)."""
-    _, T, C = log_probs_NTC.shape
-    votes_NT = log_probs_NTC.argmax(axis=2)
-    modal_N = np.stack([(votes_NT == c).sum(axis=1) for c in range(C)]).max(axis=0)
-    return np.asarray(1 - modal_N / T)
-
-
-def margin(log_probs_NTC: Floats) -> Floats:
-    """-(top1 - top2) of pbar (Scheffer et al. 2001)."""
-    ordered_NC = np.sort(mean_over_passes(np.exp(log_probs_NTC)), axis=1)
-    return np.asarray(ordered_NC[:, -2] - ordered_NC[:, -1])
-
-
-def least_confidence(log_probs_NTC: Floats) -> Floats:
-    """1 - max pbar (Lewis & Gale 1994)."""
-    return np.asarray(1 - mean_over_passes(np.exp(log_probs_NTC)).max(axis=1))
-
-
 ACQUISITIONS: dict[str, AcquisitionFunction] = {
     "random": AcquisitionFunction(constant, "none"),
     "softmax_entropy": AcquisitionFunction(entropy, "deterministic"),
@@ -128,6 +58,11 @@ ACQUISITIONS: dict[str, AcquisitionFunction] = {
     "bald": AcquisitionFunction(bald, "mc", 2),
     "mean_std": AcquisitionFunction(mean_std, "mc", 2),
     "variation_ratio": AcquisitionFunction(variation_ratio, "mc", 2),
+    "power_bald": AcquisitionFunction(power_bald, "mc", 2, needs=("keys",)),
+    "epig": AcquisitionFunction(epig, "mc", 2, joint=True, needs=("keys",)),
+    "batch_bald": AcquisitionFunction(batch_bald, "mc", 2, needs=("rng",)),
+    "k_center": AcquisitionFunction(k_center, "none", needs=("features", "labelled")),
+    "badge": AcquisitionFunction(badge, "deterministic", needs=("features", "rng")),
 }
 """The one registry: every name that a study may use."""
 
