@@ -59,7 +59,7 @@ def findings(results: Results) -> dict[str, Any]:
         "plan_changes": plan_changes(results),
         "q1": q1,
         "q2": q2,
-        "curves": _learning_curves(results, rng()),
+        "curves": learning_curves(results, plan.q1.metric, rng()),
         "full_data": _full_data(results, rng()),
         "cells": cells(results, plan.q2, rng()),
         "along_the_curve": along_the_curve(results, plan.q2, rng()),
@@ -109,11 +109,11 @@ def _uncommon_budgets(results: Results) -> list[str]:
     return [f"Label budgets that not every arm has are left out of all curves: {named}; lacking in {', '.join(map(str, lacking))}."]
 
 
-def _learning_curves(results: Results, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Per arm and label budget: seeds, mean and 95% interval of Q1's metric, and the mean MC accuracy where measured."""
+def learning_curves(results: Results, metric: str, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Per arm and label budget: seeds, mean and 95% interval of a metric, and the mean MC accuracy where measured."""
     mc = curves(results, "accuracy_mc")
     rows = []
-    for arm, table in curves(results, results.plan.q1.metric).by_arm.items():
+    for arm, table in curves(results, metric).by_arm.items():
         mc_table = mc.of(arm)
         budgets = []
         for budget in table.columns:

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from analysis.frames import Results
     from trainables.storage import Storage
 
-TABLES = (".csv", ".parquet")
-"""Endings of a table from elsewhere."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command; returns the exit code."""
@@ -62,29 +59,19 @@ def _read(options: argparse.Namespace) -> "tuple[Results, Storage]":
     """The results that were asked for, and where the report goes.
 
     Raises:
-        RequestError: they cannot be read, or the plan cannot.
+        RequestError: they cannot be read, or the plan cannot, or nothing can be written to such a place.
     """
-    from dataclasses import replace
-
-    from analysis.elsewhere import read_table
-    from analysis.frames import read_study
-    from sweep.folder import StudyFolder
-    from sweep.study_file import load_analysis_plan
+    from analysis.loading import read_results
     from trainables.storage import open_storage
 
+    results = read_results(options.results, options.plan)
+    if options.out is None and results.folder is not None:
+        return results, results.folder.storage.folder("report")
+    place = options.out or str(Path(options.results).with_suffix("")) + "-report"
     try:
-        if Path(options.results).suffix in TABLES:
-            results, default = read_table(Path(options.results)), str(Path(options.results).with_suffix("")) + "-report"
-        else:
-            folder = StudyFolder(open_storage(options.results))
-            results, default = read_study(folder), None
-        place = options.out or default
-        out = open_storage(place) if place else folder.storage.folder("report")
+        return results, open_storage(place)
     except ValueError as error:
-        raise RequestError(f"{options.results}: {error}; give a study's folder or a table, as a path or URI") from error
-    if options.plan:
-        results = replace(results, plan=load_analysis_plan(Path(options.plan), results.plan), plan_file=options.plan)
-    return results, out
+        raise RequestError(f"--out {place}: {error}; give a folder, or an s3:// or gs:// URI") from error
 
 
 def _write(out: "Storage", found: dict[str, Any], rounds: "pd.DataFrame") -> None:

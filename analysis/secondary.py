@@ -95,14 +95,16 @@ def _page(by_passes: dict[float, pd.Series], results: Results, plan: Q2Plan) -> 
     return {"statistic": statistic, "p_value": p_value, "n": len(table), "levels": [int(level) for level in table.columns]}
 
 
-def labels_to_reach(results: Results, plan: Q1Plan) -> dict[str, Any]:
-    """Labels until an arm first reaches its seed's target, the full-data accuracy less the margin; censored where it never does.
+def labels_to_reach(results: Results, plan: Q1Plan, target: float | None = None) -> dict[str, Any]:
+    """Labels until an arm first reaches a target, censored where it never does.
+
+    The target is the full-data accuracy of the same seed less the margin, or, where one is given, an accuracy for all seeds.
 
     The saving against random is the ratio of labels (random over arm), by seed: a lower bound where random is censored, an upper
     bound where the arm is, unknown where both are.
     """
     measured = curves(results, plan.metric)
-    reached = {arm: _reached(measured, arm, plan.margin) for arm in results.arms}
+    reached = {arm: _reached(measured, arm, _targets(measured, arm, plan.margin, target)) for arm in results.arms}
     rows = []
     for arm, by_seed in reached.items():
         if by_seed:
@@ -112,11 +114,16 @@ def labels_to_reach(results: Results, plan: Q1Plan) -> dict[str, Any]:
     return {"margin": plan.margin, "largest_budget": measured.budgets[-1] if measured.budgets else None, "arms": rows}
 
 
-def _reached(measured: Curves, arm: Arm, margin: float) -> dict[int, int | None]:
+def _targets(measured: Curves, arm: Arm, margin: float, target: float | None) -> pd.Series:
+    """What an arm has to reach, by seed."""
+    return measured.full(arm.dropout_rate) - margin if target is None else pd.Series(target, index=measured.of(arm).index, dtype=float)
+
+
+def _reached(measured: Curves, arm: Arm, target_S: pd.Series) -> dict[int, int | None]:
     """By seed, labels at which the target was first reached; None where it was not."""
-    table, target = measured.of(arm), measured.full(arm.dropout_rate) - margin
-    seeds = list(table.index.intersection(target.index)) if measured.budgets else []
-    return {int(seed): labels_to_target(table.loc[seed].to_numpy(), measured.budgets, float(target[seed])) for seed in seeds}
+    table = measured.of(arm)
+    seeds = list(table.index.intersection(target_S.index)) if measured.budgets else []
+    return {int(seed): labels_to_target(table.loc[seed].to_numpy(), measured.budgets, float(target_S[seed])) for seed in seeds}
 
 
 def _survival(by_seed: dict[int, int | None], last: int) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def tables(found: dict[str, Any]) -> dict[str, pd.DataFrame]:
         "two_by_two": _frame(_two_by_two(found), None),
         "cells": _frame(found["cells"], (*EFFECT, "p_holm")),
         "along_the_curve": _frame(found["along_the_curve"], ("budget", "n", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted")),
-        "labels_to_target": _frame(_labels_to_target(found), None),
+        "labels_to_target": labels_table(found["labels_to_target"]),
         "curves": _frame(_curves(found), None),
         "robustness": _frame(found["robustness"], None),
     }
@@ -54,8 +54,9 @@ def _two_by_two(found: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _labels_to_target(found: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
+def labels_table(block: dict[str, Any]) -> pd.DataFrame:
+    """Labels to a target, a row an arm: seeds, how many reached it, the median, and the saving against random with its bound."""
+    rows = [
         {
             "arm": row["arm"],
             "n": row["n"],
@@ -64,8 +65,9 @@ def _labels_to_target(found: dict[str, Any]) -> list[dict[str, Any]]:
             "saving": row["saving"] and row["saving"]["median"]["ratio"],
             "saving_bound": row["saving"] and row["saving"]["median"]["bound"],
         }
-        for row in found["labels_to_target"]["arms"]
+        for row in block["arms"]
     ]
+    return _frame(rows, None)
 
 
 def _curves(found: dict[str, Any]) -> list[dict[str, Any]]:

@@ -23,7 +23,9 @@ class ArmChoice(Section):
     """One point of the grid but for the seed."""
 
     acquisition: AcquisitionName
+    """One of the grid, other than random."""
     dropout_rate: Rate
+    """One of the grid."""
     mc_passes: Positive | None = None
     """T; null where the acquisition function needs no passes."""
 
@@ -39,6 +41,7 @@ class Q1Plan(Section):
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.025
     """One-sided level."""
     metric: Metric = "accuracy_deterministic"
+    """Accuracy of the prediction with dropout off, or of the mean over MC passes (where ``protocol.eval_mc_budgets`` has it measured)."""
 
 
 class Q2Plan(Section):
@@ -53,6 +56,7 @@ class Q2Plan(Section):
     delta: Annotated[float, Field(gt=0, lt=1)] = 0.0025
     """Smallest ALC difference that matters, as a fraction of accuracy; equivalence is shown within it."""
     metric: Metric = "accuracy_deterministic"
+    """Accuracy of the prediction with dropout off, or of the mean over MC passes (where ``protocol.eval_mc_budgets`` has it measured)."""
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
@@ -68,7 +72,9 @@ class AnalysisPlan(Section):
     """The plan for both questions."""
 
     q1: Q1Plan = Q1Plan()
+    """Of Q1."""
     q2: Q2Plan = Q2Plan()
+    """Of Q2."""
 
 
 def middle(values: Sequence[Number]) -> Number:

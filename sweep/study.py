@@ -72,12 +72,14 @@ def _budgets(value: object) -> object:
 
 
 def _pool_subsample(value: object) -> object:
+    """A number of reviews, 1 or more, or ``all``."""
     if value == "all" or (type(value) is int and value >= 1):
         return value
     raise ValueError("a number of reviews, at least 1, or all")
 
 
 def _mc_budgets(value: object) -> object:
+    """``all``, ``last``, ``none``, or a list of label budgets."""
     if isinstance(value, str) and value in ("all", "last", "none"):
         return value
     if isinstance(value, list | tuple) and all(type(item) is int for item in value):
@@ -102,6 +104,7 @@ class ImdbData(Section):
     """The Large Movie Review Dataset."""
 
     source: Literal["imdb"]
+    """Which of the sources it is."""
     path: str | None = None
     """Folder or archive; null: ``IMDB_PATH``, else the cache folder, else a download."""
     max_tokens: Positive = 200
@@ -114,7 +117,9 @@ class TableData(Section):
     """Reviews in CSV or Parquet files of one's own."""
 
     source: Literal["csv"]
+    """Which of the sources it is."""
     path: str
+    """File of the training reviews, CSV or Parquet by its ending; from where the launch is started."""
     text: str = "text"
     """Column of the texts."""
     label: str = "label"
@@ -124,14 +129,18 @@ class TableData(Section):
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Part of each class that is tested on; without effect where there is a `test_path`."""
     split_seed: Seed = 0
+    """Keys the split into training and test reviews; the same for all seeds of the grid."""
     max_tokens: Positive = 200
+    """Each review's first tokens that are read."""
     vocabulary_size: Positive = 10_000
+    """Most frequent words of the training reviews that are kept."""
 
 
 class FeaturesData(Section):
     """Vectors that an encoder outside has made of the reviews, as NumPy files: what a frozen language model gives, say."""
 
     source: Literal["features"]
+    """Which of the sources it is."""
     path: str
     """``.npy`` file of (N, F) numbers, a row a review."""
     labels: str
@@ -167,12 +176,19 @@ class SyntheticData(Section):
     """Generated reviews: no data set at all, for trying things out."""
 
     source: Literal["synthetic"]
+    """Which of the sources it is."""
     train_size: Positive = 2_000
+    """Training reviews."""
     test_size: Positive = 1_000
+    """Test reviews."""
     num_classes: Annotated[int, Field(ge=2)] = 2
+    """C, classes."""
     seed: Seed = 0
+    """Of the generated texts; the same for all seeds of the grid."""
     max_tokens: Positive = 60
+    """Each review's first tokens that are read."""
     vocabulary_size: Positive = 10_000
+    """Most frequent words of the training reviews that are kept."""
 
 
 SOURCES: dict[str, type[Section]] = {"imdb": ImdbData, "csv": TableData, "features": FeaturesData, "synthetic": SyntheticData}
@@ -198,7 +214,7 @@ Data = Annotated[
 
 
 class SiteDropout(Section):
-    """Rates of single dropout sites; null: the grid's ``dropout_rate``."""
+    """Rates of single dropout sites, as in `TrajectorySpec`; null: the grid's ``dropout_rate``."""
 
     word: Rate | None = None
     input: Rate | None = None
@@ -210,7 +226,7 @@ class Model(Section):
     """The classifier; fields as in `TrajectorySpec`."""
 
     classifier: ClassifierName | None = None
-    """``lstm``; ``mlp``, a hidden layer on given features; or a plug-in. Null: ``mlp`` for ``data.source: features``, else ``lstm``."""
+    """Null: ``mlp`` for ``data.source: features``, else ``lstm``."""
     embedding_dim: Positive = 64
     hidden_dim: Positive = 64
     pooling: Pooling = "mean"
@@ -219,6 +235,7 @@ class Model(Section):
     with standard errors of 0.08 to 0.18; a trajectory takes two thirds of the time."""
     embedding_std: Annotated[float, Field(gt=0)] = 0.1
     site_dropout: SiteDropout = SiteDropout()
+    """Dropout sites with a rate of their own."""
 
 
 class Training(Section):
@@ -240,9 +257,11 @@ class Protocol(Section):
     """When labels are asked for and what is measured."""
 
     label_budgets: Annotated[tuple[Positive, ...], BeforeValidator(_budgets), Strict(False), Field(min_length=1)]
+    """Labelled reviews that each round is trained on, rising; the first is the initial set."""
     pool_subsample: Annotated[int | Literal["all"], BeforeValidator(_pool_subsample)] = 2_000
     """Reviews that a round scores, or 10 x the batch to acquire if that is more; ``all``: the whole pool."""
     eval_mc_passes: Positive = 20
+    """Thinned networks of the MC prediction on the test set; one number for all arms, whatever their T."""
     eval_mc_budgets: Annotated[Literal["all", "last", "none"] | tuple[int, ...], BeforeValidator(_mc_budgets)] = "all"
     """Label budgets at which the MC prediction is measured."""
 
@@ -267,9 +286,13 @@ class Grid(Section):
     """The axes; every combination is a cell. A single value stands for a list of one."""
 
     seeds: Annotated[tuple[Seed, ...], BeforeValidator(_seeds), Strict(False), Field(min_length=1)]
+    """The replicates: each keys every random stream of its trajectories."""
     acquisition: Annotated[tuple[AcquisitionName, ...], BeforeValidator(_distinct), Strict(False), Field(min_length=1)]
+    """How labels are chosen."""
     dropout_rate: Annotated[tuple[Rate, ...], BeforeValidator(_distinct), Strict(False), Field(min_length=1)]
+    """p, the probability that a unit is dropped, in training and in MC passes alike."""
     mc_passes: Annotated[tuple[Positive, ...], BeforeValidator(_distinct), Strict(False), Field(min_length=1)] = (10,)
+    """T, the thinned networks that a score is computed from."""
 
 
 class Baseline(Section):
@@ -302,13 +325,21 @@ class Study(Section):
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Name, and so the folder of the results."""
     data: Data
+    """The reviews."""
     model: Model = Model()
+    """The classifier."""
     training: Training = Training()
+    """How a round's network is trained."""
     protocol: Protocol
+    """When labels are asked for, and what is measured."""
     grid: Grid
+    """The axes: what is compared with what."""
     baseline: Baseline = Baseline()
+    """What the arms are compared with."""
     analysis: AnalysisPlan = AnalysisPlan()
+    """What will be tested, at which level and by which margin."""
     resources: Resources = Resources()
+    """What a trial is given."""
     storage: str = "results"
     """Folder, or ``s3://`` or ``gs://`` URI, that holds the study's folder."""
 

@@ -65,3 +65,10 @@ def planted(
                         }
                     )
     return pd.DataFrame(rows).astype({"mc_passes": "Int64"})
+
+
+def example() -> pd.DataFrame:
+    """The table of docs/examples: entropy and bald are better than the two others by .8 points at every budget."""
+    table = planted(raised("entropy", "bald", by=0.008), acquisitions=("random", "softmax_entropy", "entropy", "bald"))
+    columns = ["acquisition", "dropout_rate", "mc_passes", "seed", "num_labelled", "accuracy_deterministic", "accuracy_mc"]
+    return table[columns].round(4)

@@ -6,13 +6,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from rich.console import Console
+
+from sweep.data import load_corpus
 from sweep.folder import StudyFolder
+from sweep.plan import make_plan
 from sweep.study import Study
+from sweep.study_file import load_study
 from tests.conftest import TINY_STUDY
+from tests.planted import learning
 from trainables.arrays import Floats32
 from trainables.ledger import Ledger
 from trainables.rounds import Round, Row
 from trainables.spec import TrajectorySpec
+from trainables.storage import LocalStorage
+
+ROOT = Path(__file__).parent.parent
 
 
 def seal(
@@ -58,6 +68,20 @@ def tiny() -> Study:
     return Study.model_validate(TINY_STUDY | {"baseline": {"full_data": False}, "protocol": {"label_budgets": [10, 20]}})
 
 
+def planted_study(path: Path) -> None:
+    """The quickstart's folder as a launch leaves it, but with accuracies that were made up instead of computed."""
+    study = load_study(ROOT / "configs" / "quickstart.yaml")
+    corpus = load_corpus(study.data, Console(quiet=True))
+    folder, plan = StudyFolder(LocalStorage(path)), make_plan(study, corpus)
+    folder.save(study, plan, corpus)
+    rng = np.random.default_rng(0)
+    for spec in plan.specs.values():
+        budgets = spec.label_budgets or (len(corpus.train),)
+        means = [learning(spec.acquisition, spec.dropout_rate, spec.mc_passes, labels) for labels in budgets]
+        seal(folder, spec, [mean + float(rng.normal(0, 0.01)) for mean in means])
+    folder.write_launch("20261101-120000", {"command": ["python"], "study": study.resolved(), "outcome": "finished"})
+
+
 def found_in(folder: Path) -> dict[str, Any]:
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return report
@@ -77,6 +101,6 @@ def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def undocumented(folder: Path) -> set[str]:
     """Names in a report.json that docs/report.md does not explain; versions and hardware speak for themselves."""
-    documented = set(re.findall(r"`(\w+)`", (Path(__file__).parent.parent / "docs" / "report.md").read_text()))
+    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "report.md").read_text()))
     paths = [re.sub(r"((?:versions|hardware))\..*", r"\1", path).split(".") for path, _ in leaves(found_in(folder))]
     return {name for path in paths for name in path if re.fullmatch("[a-z][a-z0-9_]*", name)} - documented

@@ -38,12 +38,6 @@ def report_of(study_folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_the_page_shows_the_examples_as_they_are() -> None:
-    page = (EXAMPLES.parent / "extending.md").read_text(encoding="utf-8")
-    for path in [*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*.yaml")]:
-        assert path.read_text(encoding="utf-8") in page, path.name
-
-
 def test_the_examples_run_as_they_are_written(tmp_path: Path, command: Command) -> None:
     """Data, classifier and acquisition functions of docs/examples, in one study, to a report; an edited plug-in is computed anew."""
     for path in EXAMPLES.iterdir():
