@@ -33,8 +33,8 @@ HOUR = 3600.0
 
 FAILURE = "failure.json"
 
-NOT_SHOWN = ("predictions",)
-"""Folders of a ledger that tell nothing of its progress."""
+NOT_SHOWN = ("predictions", "report", "tensorboard", LAUNCHES)
+"""Folders that tell nothing of a study's progress."""
 
 
 @dataclass
@@ -153,7 +153,8 @@ def take(folder: StudyFolder) -> Snapshot:
         for cell in reversed(plan["cells"])
         if cell["trajectory_id"]
     }
-    _fill(trajectories, storage.files(TRAJECTORIES, without=NOT_SHOWN))
+    files = storage.files(without=NOT_SHOWN)
+    _fill(trajectories, files)
     holder, launch = holder_of(storage), _last_launch(storage)
     alive = holder.launch if holder and not holder.is_dead else None
     return Snapshot(
@@ -164,19 +165,14 @@ def take(folder: StudyFolder) -> Snapshot:
         trajectories=trajectories,
         running=frozenset(_begun_by(alive, folder, trajectories.values())) if alive else frozenset(),
         failures=tuple(_failures(folder, trajectories.values())),
-        now=max((file.modified for file in _top_files(storage) if file.name == LEASE_FILE), default=0.0),
+        now=max((file.modified for file in files if file.name == LEASE_FILE), default=0.0),
     )
-
-
-def _top_files(storage: Storage) -> list[File]:
-    """Files of the study's folder itself."""
-    return storage.files(without=(TRAJECTORIES, LAUNCHES, "report", "tensorboard"))
 
 
 def _fill(trajectories: Mapping[str, Progressed], files: Iterable[File]) -> None:
     """Put what was listed to the trajectories it belongs to; what no cell names any more is left out."""
     for file in files:
-        trajectory_id, _, name = file.name.partition("/")
+        trajectory_id, _, name = file.name.removeprefix(f"{TRAJECTORIES}/").partition("/")
         one = trajectories.get(trajectory_id)
         if one is None or name.rpartition("/")[2].startswith("."):
             continue
