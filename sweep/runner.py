@@ -236,7 +236,8 @@ def _reporter(progress: Progress, outage: Outage) -> "Callback":
 
         def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
             trial.run_metadata.num_failures = 0
-            progress.round_finished(_trajectory_id(trial), result["rounds"])
+            row = result.pop("row")  # Tune keeps each trial's last result: this it need not
+            progress.round_finished(_trajectory_id(trial), result["rounds"], row.seconds if row else 0.0)
             if result["done"]:
                 progress.ended(_trajectory_id(trial), result["error"])
             if result["storage_failed"]:

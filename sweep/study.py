@@ -309,6 +309,8 @@ class Resources(Section):
     """Cores, and so threads, of a trial: passes share them out; a gradient step computes the LSTM on one."""
     gpu: Annotated[float, Field(ge=0), AfterValidator(_gpu_share)] = 0.0
     """Share of a GPU (0.125: eight trials share one), or whole ones; above 0, trials compute on CUDA."""
+    price_per_hour: Annotated[float, Field(ge=0)] | None = None
+    """What an hour of one core costs, or of one GPU where `gpu` is above 0, in any currency: the dry run then tells the money."""
     storage_patience: Annotated[float, Field(ge=0)] = 60.0
     """Seconds for which trouble of the storage that may pass is waited out."""
     compiled: bool = True
