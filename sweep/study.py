@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, model_validator
 
@@ -236,6 +237,23 @@ class Resources(Section):
     """Keep test log-probabilities where the MC prediction is measured."""
 
 
+def _without_password(uri: str) -> str:
+    if "@" in urlsplit(uri).netloc:
+        raise ValueError("a URI without user and password, which study.yaml would show to all: set MLFLOW_TRACKING_USERNAME and _PASSWORD")
+    return uri
+
+
+class Trackers(Section):
+    """Where the rounds are shown while they are finished, beside the ledger; nothing here can change a result, or stop one."""
+
+    tensorboard: bool = True
+    """Event files in the study's folder."""
+    mlflow: Annotated[str, Field(min_length=1), AfterValidator(_without_password)] | None = None
+    """Tracking URI, as in ``http://localhost:5000``; null: not shown in MLflow."""
+    wandb: Annotated[str, Field(pattern=r"^[^/\\\\#?%:]{1,128}$")] | None = None
+    """Project in Weights & Biases; null: not shown there."""
+
+
 class Study(Section):
     """One study file, resolved."""
 
@@ -249,6 +267,7 @@ class Study(Section):
     baseline: Baseline = Baseline()
     analysis: AnalysisPlan = AnalysisPlan()
     resources: Resources = Resources()
+    trackers: Trackers = Trackers()
     storage: str = "results"
     """Folder, or ``s3://`` or ``gs://`` URI, that holds the study's folder."""
 
