@@ -243,6 +243,12 @@ def _without_password(uri: str) -> str:
     return uri
 
 
+def _project(name: str) -> str:
+    if not 1 <= len(name) <= 128 or set(name) & set("/\\#?%:"):
+        raise ValueError("a name of 1 to 128 characters, none of them / \\ # ? % :")
+    return name
+
+
 class Trackers(Section):
     """Where the rounds are shown while they are finished, beside the ledger; nothing here can change a result, or stop one."""
 
@@ -250,7 +256,7 @@ class Trackers(Section):
     """Event files in the study's folder."""
     mlflow: Annotated[str, Field(min_length=1), AfterValidator(_without_password)] | None = None
     """Tracking URI, as in ``http://localhost:5000``; null: not shown in MLflow."""
-    wandb: Annotated[str, Field(pattern=r"^[^/\\\\#?%:]{1,128}$")] | None = None
+    wandb: Annotated[str, AfterValidator(_project)] | None = None
     """Project in Weights & Biases; null: not shown there."""
 
 

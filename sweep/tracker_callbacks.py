@@ -3,19 +3,21 @@
 They are told of `TrackedTrial` instead of Tune's trials, by the threads of ``trackers.py``. How they name, group and connect is kept.
 What is changed was measured with Ray 2.60 (docs/trackers.md):
 
-    TensorBoard         with results at a URI, event files are written to this machine's disk and copied at the end of a trial
+    TensorBoard         its package loaded torch into the driver: it cannot now; with results at a URI, event files are written to this
+                        machine's disk and copied at the end of a trial
     MLflow              each number was a request of its own, after one that asked for its trial: a round is one request now; and a later
                         launch began new curves: now it goes on in those of the earlier one
     Weights & Biases    two processes a trial, 1.6 core seconds: now this process tells of all trials, which W&B can do since 0.19.10
 """
 
-import importlib.util
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -45,6 +47,14 @@ IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOU
 
 ANSWER_SECONDS = 10
 """How long Weights & Biases may take to answer the first question."""
+
+
+FEW_RETRIES: dict[str, Any] = {
+    f"x_{channel}_retry_{name}": value
+    for channel in ("file_stream", "file_transfer", "graphql")
+    for name, value in (("max", 5), ("wait_min_seconds", 1), ("wait_max_seconds", 10))
+}
+"""Of W&B, half a minute altogether: by default it repeats for hours, and the process does not end before it has given up (measured)."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,7 @@ def open_trackers(
 
 def _connected(name: str, value: object, make: "Callable[[], LoggerCallback]") -> "LoggerCallback":
     place, kind = f"trackers.{name} = {value!r}", KINDS[name]
-    if importlib.util.find_spec(kind.module) is None:
+    if find_spec(kind.module) is None:
         raise RequestError(f"{place}: the package {kind.module} is not installed; {kind.install}, or --set trackers.{name}={kind.off}")
     try:
         return make()
@@ -110,8 +120,23 @@ def _connected(name: str, value: object, make: "Callable[[], LoggerCallback]") -
         raise RequestError(f"{place}: it cannot be used ({reason}); {kind.remedy}, or --set trackers.{name}={kind.off}") from error
 
 
+@contextmanager
+def _torch_hidden() -> Iterator[None]:
+    """Torch cannot be imported in the block: tensorboardX loads it, if it can, for a type annotation; 190 MB and 0.7 s of the driver."""
+    if "torch" in sys.modules:
+        yield
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["torch"]
+
+
 def _tensorboard(folder: StudyFolder, scratch: "TemporaryDirectory[str] | None") -> "LoggerCallback":
     """Event files in the study's folder; where that is at a URI they are in `scratch` until their trial ends."""
+    with _torch_hidden():
+        import tensorboardX  # noqa: F401 - Ray's callback imports it
     from ray.tune.logger import TBXLoggerCallback
 
     class Copied(TBXLoggerCallback):
@@ -207,7 +232,7 @@ def _wandb(project: str, study: str, files: Path | None) -> "LoggerCallback":
     online = os.environ.get("WANDB_MODE", "online") == "online"
     if online:
         wandb.Api(timeout=ANSWER_SECONDS).viewer  # noqa: B018 - raises where W&B does not answer, or nobody is logged in
-    settings = wandb.Settings(console="off", disable_code=True, disable_git=True, x_disable_stats=True)
+    settings = wandb.Settings(console="off", disable_code=True, disable_git=True, x_disable_stats=True, **FEW_RETRIES)
     where = {} if "WANDB_DIR" in os.environ or files is None else {"dir": str(files)}
     callback = InThisProcess(
         project=project, group=study, reinit="create_new", resume="allow" if online else None, settings=settings, **where

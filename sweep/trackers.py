@@ -32,7 +32,7 @@ Call = Callable[[Any], None]
 MOST_WAITING = 10_000
 """Events that a tracker may be behind: some 20 MB. One that falls further behind is given up, so that the driver stays light."""
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 60.0
 """How long the end of a launch waits for a tracker to take what is left."""
 
 INTERRUPTED_PATIENCE_SECONDS = 5.0
