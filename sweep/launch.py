@@ -38,6 +38,7 @@ from sweep.runner import context_of, execution_of, run
 from sweep.selection import selected, with_seeds
 from sweep.study import Study
 from sweep.study_file import load_study
+from sweep.tracker_callbacks import open_trackers
 from trainables.corpus import Corpus
 from trainables.errors import RequestError, StorageError
 from trainables.ledger import now
@@ -204,8 +205,9 @@ def _run_under_lease(request: Request, command: list[str], output: Console, *, o
         if remaining and on_cluster:
             plugins = tuple(sorted({stated for spec in remaining for stated in spec.plugins}))
             preflight(replace(context, plugins=plugins), request.study, request.corpus.num_bytes, output)
-        folder.save(request.study, request.plan, request.corpus)
         by_id = {spec.trajectory_id: spec for spec in remaining}
+        tracking = open_trackers(request.study, by_id, folder, context, output)
+        folder.save(request.study, request.plan, request.corpus)
         seconds = request.calibration.seconds(request.plan)
         progress = Progress(output, by_id, seconds or request.plan.costs, folder.rounds_done(by_id))
         outcome, began = "crashed", time.monotonic()
@@ -213,8 +215,8 @@ def _run_under_lease(request: Request, command: list[str], output: Console, *, o
             folder.write_launch(name, record | {"outcome": "running"})
             storage_works = True
             if remaining:
-                with progress:
-                    storage_works = run(remaining, request.corpus, resources, context, progress)
+                with progress, tracking:
+                    storage_works = run(remaining, request.corpus, resources, context, progress, tracking)
             outcome = "storage gone" if not storage_works else "some failed" if progress.failed else "finished"
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM):
