@@ -16,7 +16,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from sweep.study import Resources, Study
+from sweep.sections import Resources
+from sweep.study import Study
 from trainables.errors import RequestError
 from trainables.node import TrialContext, drawbacks, plugin_problems, problems
 from trainables.spec import Precision

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from sweep.study import Data, FeaturesData, ImdbData, PluginData, SyntheticData, TableData
+from sweep.data_sections import Data, FeaturesData, ImdbData, PluginData, SyntheticData, TableData
 from trainables.cache import cache_folder
 from trainables.corpus import ENCODER_VERSION, Corpus, check, encode, load_cached, save
 from trainables.errors import RequestError

@@ -26,7 +26,7 @@ from sweep.cost import Rates, total
 from sweep.plan import Plan
 from sweep.runner import execution_of
 from sweep.schedule import makespan, order_of_starts
-from sweep.study import Resources
+from sweep.sections import Resources
 from trainables.acquisition import acquisition_function
 from trainables.cache import cache_folder
 from trainables.corpus import Corpus

@@ -17,7 +17,8 @@ from functools import cached_property
 from typing import Any
 
 from sweep.cost import Work, work_of
-from sweep.study import Protocol, Study
+from sweep.sections import Protocol
+from sweep.study import Study
 from trainables.acquisition import acquisition_function
 from trainables.corpus import Corpus
 from trainables.errors import RequestError

@@ -25,7 +25,7 @@ from sweep.cluster import places
 from sweep.outage import Outage
 from sweep.progress import Progress
 from sweep.schedule import Queue
-from sweep.study import Resources
+from sweep.sections import Resources
 from sweep.trackers import Tracking
 from trainables.corpus import Corpus
 from trainables.errors import ComputationError

@@ -5,7 +5,8 @@ from collections.abc import Set as AbstractSet
 
 from sweep.folder import StudyFolder
 from sweep.plan import Plan
-from sweep.study import Study, seeds_of
+from sweep.sections import seeds_of
+from sweep.study import Study
 from trainables.errors import RequestError
 
 FAILED = "failed"

@@ -13,8 +13,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sweep.analysis_plan import AnalysisPlan
+from sweep.data_sections import SOURCES, PluginData
 from sweep.fields import did_you_mean
-from sweep.study import SOURCES, PluginData, Study
+from sweep.study import Study
 from trainables.errors import RequestError
 
 

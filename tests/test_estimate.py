@@ -13,7 +13,8 @@ from sweep.cost import Rates, Work, total, work_of
 from sweep.estimate import Calibration, actual, calibrate, estimate
 from sweep.launch import main
 from sweep.plan import Plan, make_plan
-from sweep.study import Resources, Study
+from sweep.sections import Resources
+from sweep.study import Study
 from tests.conftest import TINY_STUDY, SpecFactory, StudyWriter
 from tests.launching import finish
 from trainables.corpus import Corpus

@@ -19,7 +19,8 @@ from sweep.cluster import QUIET, preflight
 from sweep.launch import main
 from sweep.lease import held
 from sweep.runner import context_of
-from sweep.study import Resources, Study
+from sweep.sections import Resources
+from sweep.study import Study
 from tests.conftest import TINY_STUDY, StudyWriter
 from trainables import node
 from trainables.errors import NodeError, RequestError

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from sweep import analysis_plan, reference, study
+from sweep import analysis_plan, data_sections, reference, sections, study
 from sweep.fields import AcquisitionName, Positive, Rate, Section
-from sweep.study import Grid, Protocol, Study
+from sweep.sections import Grid, Protocol
+from sweep.study import Study
 from trainables.acquisition import ACQUISITIONS
 
 PAGE = Path(__file__).parent.parent / "docs" / "study-file.md"
@@ -39,10 +40,10 @@ def test_the_command_prints_it_and_needs_neither_torch_nor_ray() -> None:
 
 
 def test_no_field_is_left_out() -> None:
-    kinds = {kind for module in (study, analysis_plan) for kind in vars(module).values() if isinstance(kind, type)}
-    sections = [kind for kind in kinds if issubclass(kind, Section) and kind is not Section]
+    kinds = {kind for module in (study, sections, data_sections, analysis_plan) for kind in vars(module).values() if isinstance(kind, type)}
+    own = [kind for kind in kinds if issubclass(kind, Section) and kind is not Section]
     documented = re.findall(r"^\| `(\w+)` \| .* \| .* \| \S.* \|$", reference.page(), flags=re.MULTILINE)
-    fields = [name for section in sections for name in section.model_fields]
+    fields = [name for section in own for name in section.model_fields]
     assert len(fields) > 50
     assert sorted(documented) == sorted([*fields, *ACQUISITIONS])
 
@@ -120,7 +121,7 @@ def test_what_is_added_is_picked_up() -> None:
 
 
 def test_the_defaults_are_those_of_the_schema() -> None:
-    for name, section in (("model", study.Model), ("training", study.Training), ("resources", study.Resources)):
+    for name, section in (("model", sections.Model), ("training", sections.Training), ("resources", sections.Resources)):
         for field, value in section().model_dump(mode="json").items():
             if not isinstance(value, dict):
                 printed = row(name, field)[1].strip("`")

@@ -8,7 +8,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.study import Protocol, Study
+from sweep.sections import Protocol
+from sweep.study import Study
 from sweep.study_file import load_study
 from tests.conftest import TINY_STUDY, StudyWriter
 from trainables.errors import RequestError

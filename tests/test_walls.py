@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from sweep import analysis_plan, study
+from sweep import analysis_plan, data_sections, sections, study
 from trainables.spec import Execution, TrajectorySpec
 
 ROOT = Path(__file__).parent.parent
@@ -76,9 +76,8 @@ def test_every_field_has_a_reader() -> None:
     sites = {f"{site}_dropout" for site in ("word", "input", "recurrent", "output")}
     assert spec_fields - sites <= read
     assert {f.name for f in dataclasses.fields(Execution)} <= read
-    kinds = {kind for module in (study, analysis_plan) for kind in vars(module).values() if isinstance(kind, type)}
-    sections = [kind for kind in kinds if issubclass(kind, BaseModel)]
-    fields = {name for section in sections for name in section.model_fields}
+    kinds = {kind for module in (study, sections, data_sections, analysis_plan) for kind in vars(module).values() if isinstance(kind, type)}
+    fields = {name for section in kinds if issubclass(section, BaseModel) for name in section.model_fields}
     assert len(fields) > 30
     assert fields <= read | spec_fields
 
