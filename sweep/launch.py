@@ -8,6 +8,7 @@ written; 130 interrupted.
 import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sweep.launch", description="Run what remains of a study, and report.")
-    parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"study file; default: the shipped {DEFAULT_CONFIG}")
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"study file, or the name of a shipped one; default: {DEFAULT_CONFIG}")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a field, as in grid.seeds=20")
     parser.add_argument("--storage", metavar="PATH", help="folder or URI for the results; overrides the study file")
     parser.add_argument(
@@ -134,11 +135,8 @@ def _prepare(options: argparse.Namespace, messages: Console) -> Request:
     """Read and check everything that can be wrong before anything is written."""
     if options.json and not options.dry_run:
         raise RequestError("--json shows a plan: give it together with --dry-run")
-    if options.config:
-        study = load_study(Path(options.config), options.set)
-    else:
-        with as_file(files("configs") / DEFAULT_CONFIG) as path:
-            study = load_study(path, options.set)
+    with _config(options.config) as path:
+        study = load_study(path, options.set)
     if options.storage == "":
         raise RequestError("--storage is empty; give a folder or a URI, or leave it out")
     study = with_seeds(study, options.seeds)
@@ -150,6 +148,14 @@ def _prepare(options: argparse.Namespace, messages: Console) -> Request:
     with messages.status("measuring how fast this machine is (once: the result is cached)"):
         calibration = calibrate(plan, corpus, study.resources)
     return Request(study, corpus, plan, folder, chosen, calibration)
+
+
+def _config(given: str | None) -> AbstractContextManager[Path]:
+    """The study file: a path, or the name of one that is shipped."""
+    shipped = files("configs") / f"{(given or DEFAULT_CONFIG).removesuffix('.yaml')}.yaml"
+    if given and (Path(given).exists() or not re.fullmatch(r"[\w-]+(\.yaml)?", given) or not shipped.is_file()):
+        return nullcontext(Path(given))
+    return as_file(shipped)
 
 
 def _launch(request: Request, options: argparse.Namespace, output: Console) -> int:
