@@ -123,8 +123,14 @@ def holder_of(storage: Storage) -> Holder | None:
     content = _read(storage)
     if not content:
         return None
-    silent = max(0.0, time.time() - float(content["heartbeat"]))
-    return Holder(*(content[name] for name in ("launch", "user", "host", "pid")), silent, _is_dead(content))
+    return Holder(
+        launch=content["launch"],
+        user=content["user"],
+        host=content["host"],
+        pid=content["pid"],
+        silent_seconds=max(0.0, time.time() - float(content["heartbeat"])),
+        is_dead=_is_dead(content),
+    )
 
 
 def refuse_if_held(storage: Storage) -> None:

@@ -77,10 +77,10 @@ def batch_bald(log_probs_NTC: Floats, *, rng: np.random.Generator) -> Steps:
     with its probability and its posterior pi over the T networks; a review adds the mean over states of its BALD under pi,
     H[sum_t pi_t p_t] - sum_t pi_t H[p_t]. All states are kept while they are at most `MAX_STATES`; then so many are drawn.
 
-    Over all states the second term is mean_t H[p_t] whatever B is, and it is tempting to compute it once. But drawn states favour some
-    networks by chance, and only the difference within a state cancels that, is never negative, and is 0 where nothing is left to learn.
+    Over all states the second term is mean_t H[p_t] whatever B is, as in the paper, and it is tempting to compute it once. But drawn
+    states favour some networks by chance, and only the difference within a state cancels that, is never negative, and is 0 where nothing is left to learn.
     With the constant the errors of the gains were 3 to 10 times as large (1,000 states, T = 20), from the 20th review on larger than the
-    differences between reviews; batches of 30 and more held less information than the top of plain BALD.
+    differences between reviews, and 11 of 12 batches of 50 held less information than the 50 reviews of the largest BALD.
 
     T networks hold at most ln T nats. Once nothing of that is left every review adds exactly 0, and the random keys choose: so a small T
     or a large batch makes most of a batch random.
@@ -117,7 +117,9 @@ def _drawn(weight_S: Floats, posterior_ST: Floats, left_S: Floats, rng: np.rando
 
     A state's share in the draw is half its probability and half what is left to learn in it, which late in a batch is nothing in most
     states. The plain way, that each state draws its next label, gave errors 1.3 to 3 times as large (T = 20, 15th to 60th review). The
-    half by probability keeps weights small: at most 2 / `MAX_STATES` of their sum. Each draw has a stratum of the shares of its own.
+    half by probability keeps weights small: at most 2 / `MAX_STATES` of their sum. Each draw has a stratum of the shares of its own, and
+    an offset of its own in it: with one offset for all (systematic resampling) it keeps step with states that lie beside their siblings,
+    draws the same label in many, and had up to twice the error.
     """
     share_S = (weight_S / weight_S.sum() + left_S / left_S.sum()) / 2
     strata = (np.arange(MAX_STATES) + rng.random(MAX_STATES)) / MAX_STATES
