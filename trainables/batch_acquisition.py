@@ -78,9 +78,9 @@ def batch_bald(log_probs_NTC: Floats, *, rng: np.random.Generator) -> Steps:
     H[sum_t pi_t p_t] - sum_t pi_t H[p_t]. All states are kept while they are at most `MAX_STATES`; then so many are drawn.
 
     Over all states the second term is mean_t H[p_t] whatever B is, as in the paper, and it is tempting to compute it once. But drawn
-    states favour some networks by chance, and only the difference within a state cancels that, is never negative, and is 0 where nothing is left to learn.
-    With the constant the errors of the gains were 3 to 10 times as large (1,000 states, T = 20), from the 20th review on larger than the
-    differences between reviews, and 11 of 12 batches of 50 held less information than the 50 reviews of the largest BALD.
+    states favour some networks by chance; only the difference within a state cancels that, is never negative, and is 0 where nothing is
+    left to learn. With the constant the errors of the gains were 3 to 10 times as large (1,000 states, T = 20), from the 20th review on
+    larger than the differences between reviews, and 11 of 12 batches of 50 held less information than the 50 reviews of largest BALD.
 
     T networks hold at most ln T nats. Once nothing of that is left every review adds exactly 0, and the random keys choose: so a small T
     or a large batch makes most of a batch random.
