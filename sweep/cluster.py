@@ -26,7 +26,7 @@ QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean in a trial what they mean in the launch
     "RAY_AIR_NEW_OUTPUT": "0",  # progress is shown by `Progress`
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the record
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the record; for views of it see ``trackers.py``
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches the launch, which then stops Ray
     "TUNE_MAX_PENDING_TRIALS_PG": "64",  # trials that wait for a place, and so what an autoscaler is asked for at once
     "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),  # Tune's state is never restored

@@ -8,6 +8,8 @@ launches/*.json   one per launch
 lease.json        who is running it now
 trajectories/     a ledger each
 report/
+tensorboard/      event files, if the study is shown there
+wandb/            files of Weights & Biases, if it is shown there
 """
 
 import io
@@ -29,11 +31,11 @@ from trainables.patience import open_patiently
 from trainables.spec import SCIENCE_VERSION
 from trainables.storage import Storage
 
-STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES = "study.yaml", "plan.json", "test_labels.npy", "launches"
+STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES, EVENT_FILES = "study.yaml", "plan.json", "test_labels.npy", "launches", "tensorboard"
 FAST_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """Ten thousand seeds take a second with the other."""
 
-OWN_NAMES = {STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES, TRAJECTORIES, LEASE_FILE, "report"}
+OWN_NAMES = {STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES, TRAJECTORIES, LEASE_FILE, "report", EVENT_FILES, "wandb"}
 
 
 class StudyFolder:

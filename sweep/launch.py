@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -19,12 +20,14 @@ from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from sweep.cluster import check_resources, preflight, ray_cluster
 from sweep.data import load_corpus
+from sweep.estimate import Calibration, actual, calibrate, estimate
 from sweep.folder import StudyFolder
 from sweep.lease import held, refuse_if_held
 from sweep.plan import Plan, make_plan
@@ -35,6 +38,7 @@ from sweep.runner import context_of, execution_of, run
 from sweep.selection import selected, with_seeds
 from sweep.study import Study
 from sweep.study_file import load_study
+from sweep.tracker_callbacks import open_trackers
 from trainables.corpus import Corpus
 from trainables.errors import RequestError, StorageError
 from trainables.ledger import now
@@ -56,6 +60,16 @@ class Request:
     selected: AbstractSet[str]
     """Ids of the trajectories that this launch may run."""
 
+    calibration: Calibration
+    """Of this machine, for the study's trajectories."""
+
+    def estimate(self) -> dict[str, Any]:
+        """What is left will cost."""
+        remaining = self.remaining(self.folder)
+        done = self.folder.rounds_done(spec.trajectory_id for spec in remaining)
+        left = {spec.trajectory_id: 1 - done[spec.trajectory_id] / spec.num_rounds for spec in remaining}
+        return estimate(self.plan, self.calibration, self.study.resources, left)
+
     def remaining(self, folder: StudyFolder) -> list[TrajectorySpec]:
         """What this launch has still to run, in order."""
         return [spec for spec in self.plan.remaining(folder.finished()) if spec.trajectory_id in self.selected]
@@ -71,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         study = request.study
         slower_here = [] if options.address else drawbacks(execution_of(study.resources), study.model.precision)
         view = plan_as_dict(study, request.corpus, request.plan, request.folder, request.selected, slower_here)
+        view["estimate"] = request.estimate() | {"elsewhere": bool(options.address)}
         if options.dry_run and options.json:
             print(json.dumps(view, indent=1))
         else:
@@ -131,7 +146,10 @@ def _prepare(options: argparse.Namespace, messages: Console) -> Request:
     corpus = load_corpus(study.data, messages)
     plan = make_plan(study, corpus)
     folder.check(study, corpus)
-    return Request(study, corpus, plan, folder, selected(plan, folder, options.only, options.seeds))
+    chosen = selected(plan, folder, options.only, options.seeds)
+    with messages.status("measuring how fast this machine is (once: the result is cached)"):
+        calibration = calibrate(plan, corpus, study.resources)
+    return Request(study, corpus, plan, folder, chosen, calibration)
 
 
 def _launch(request: Request, options: argparse.Namespace, output: Console) -> int:
@@ -182,20 +200,23 @@ def _run_under_lease(request: Request, command: list[str], output: Console, *, o
         folder = StudyFolder.existing(context.study, context.patience_seconds)
         remaining = request.remaining(folder)
         record = circumstances(command) | {"begun": now(), "study": request.study.resolved(), "to_run": len(remaining)}
+        record["estimate"] = request.estimate()
         folder.check(request.study, request.corpus)  # again: another launch may have come in between
         if remaining and on_cluster:
             plugins = tuple(sorted({stated for spec in remaining for stated in spec.plugins}))
             preflight(replace(context, plugins=plugins), request.study, request.corpus.num_bytes, output)
-        folder.save(request.study, request.plan, request.corpus)
         by_id = {spec.trajectory_id: spec for spec in remaining}
-        progress = Progress(output, by_id, request.plan.costs, folder.rounds_done(by_id))
-        outcome = "crashed"
+        tracking = open_trackers(request.study, by_id, folder, context, output)
+        folder.save(request.study, request.plan, request.corpus)
+        seconds = request.calibration.seconds(request.plan)
+        progress = Progress(output, by_id, seconds or request.plan.costs, folder.rounds_done(by_id))
+        outcome, began = "crashed", time.monotonic()
         try:
             folder.write_launch(name, record | {"outcome": "running"})
             storage_works = True
             if remaining:
-                with progress:
-                    storage_works = run(remaining, request.corpus, resources, context, progress)
+                with progress, tracking:
+                    storage_works = run(remaining, request.corpus, resources, context, progress, tracking)
             outcome = "storage gone" if not storage_works else "some failed" if progress.failed else "finished"
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -205,7 +226,9 @@ def _run_under_lease(request: Request, command: list[str], output: Console, *, o
             if outcome == "storage gone":
                 folder = StudyFolder.existing(context.study, patience_seconds=0)  # the trials have waited long enough
             with suppress(StorageError) if outcome == "storage gone" else nullcontext():
-                folder.write_launch(name, record | {"ended": now(), "outcome": outcome, "failed": progress.failed})
+                ended = {"ended": now(), "outcome": outcome, "failed": progress.failed}
+                took = actual(resources, progress.computed_seconds, progress.cost_spent if seconds else None, time.monotonic() - began)
+                folder.write_launch(name, record | ended | {"actual": took})
     return Ended(outcome, progress.failed)
 
 

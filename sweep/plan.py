@@ -10,22 +10,19 @@ Order: seed-major, so that whole paired blocks finish early and a running study 
 the end of a study needs besides, so that no core idles there, depends on the machines: ``schedule.py`` sees to it when they are known.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property
 from typing import Any
 
+from sweep.cost import Work, work_of
 from sweep.study import Protocol, Study
 from trainables.acquisition import acquisition_function
 from trainables.corpus import Corpus
 from trainables.errors import RequestError
 from trainables.plugins import is_plugin, named_source
 from trainables.spec import FULL_DATA, SCIENCE_VERSION, TrajectorySpec
-
-BACKWARD_COST = 9
-"""A training token costs about nine forward ones: 0.785 against 6.95 million tokens a second at hidden 64 (docs/performance.md)."""
 
 BINARY_TWINS = {
     "margin": "entropy",
@@ -71,8 +68,13 @@ class Plan:
     cells: tuple[Cell, ...]
     specs: Mapping[str, TrajectorySpec]
     """Unique trajectories by id, in the order in which they are to be run."""
-    costs: Mapping[str, float]
-    """Tokens of forward computation that each trajectory takes, roughly."""
+    work: Mapping[str, Work]
+    """What each trajectory computes, counted."""
+
+    @cached_property
+    def costs(self) -> dict[str, float]:
+        """Tokens of forward computation that each trajectory takes, roughly."""
+        return {trajectory_id: work.tokens for trajectory_id, work in self.work.items()}
 
     def notes(self) -> tuple[dict[str, int], dict[str, int]]:
         """Reasons with their numbers of cells: for sharing a trajectory, and for refusal."""
@@ -117,13 +119,13 @@ def make_plan(study: Study, corpus: Corpus) -> Plan:
         arms = _arms(study, corpus)
     except ImportError as error:
         raise RequestError(str(error)) from error
-    first_costs = {arm.spec: cost_tokens(arm.spec, corpus) for arm in arms if arm.spec}
-    if not first_costs:
+    first_work = {arm.spec: work_of(arm.spec, corpus) for arm in arms if arm.spec}
+    if not first_work:
         raise RequestError("every cell of the grid is refused:\n" + "\n".join(sorted({str(arm.note) for arm in arms})))
-    longest_first = sorted(first_costs, key=lambda spec: -first_costs[spec])
+    longest_first = sorted(first_work, key=lambda spec: -first_work[spec].tokens)
     cells: list[Cell] = []
     specs: dict[str, TrajectorySpec] = {}
-    costs: dict[str, float] = {}
+    work: dict[str, Work] = {}
     for seed in study.grid.seeds:
         ids: dict[TrajectorySpec | None, str | None] = {None: None}
         for first in longest_first:
@@ -131,9 +133,9 @@ def make_plan(study: Study, corpus: Corpus) -> Plan:
             ids[first] = spec.trajectory_id
             if specs.setdefault(spec.trajectory_id, spec) != spec:
                 raise ValueError(f"two trajectories that differ share the id {spec.trajectory_id}: {spec} and {specs[spec.trajectory_id]}")
-            costs[spec.trajectory_id] = first_costs[first]
+            work[spec.trajectory_id] = first_work[first]
         cells += [Cell(seed, arm.acquisition, arm.dropout_rate, arm.mc_passes, ids[arm.spec], arm.note) for arm in arms]
-    return Plan(tuple(cells), specs, costs)
+    return Plan(tuple(cells), specs, work)
 
 
 def _arms(study: Study, corpus: Corpus) -> list[_Arm]:
@@ -238,29 +240,6 @@ def _arm(
             notes.append(f"{acquisition} does not depend on T")
         mc_passes = None
     return acquisition, mc_passes, "; ".join(notes) or None, False
-
-
-def cost_tokens(spec: TrajectorySpec, corpus: Corpus) -> float:
-    """Tokens of forward computation of a whole trajectory: training, scoring and evaluation; for ordering and for the ETA."""
-    num_train = len(corpus.train)
-    mean_length = corpus.train.num_tokens / num_train
-    budgets = spec.label_budgets or (num_train,)
-    trained = sum(max(spec.min_steps * spec.batch_size, spec.epochs * budget) for budget in budgets)
-    mc_passes = len(spec.eval_mc_budgets) * (spec.eval_mc_passes or 0) if spec.hidden_drops else 0
-    evaluated = corpus.test.num_tokens * (len(budgets) + mc_passes)
-    passes = _scoring_passes(spec)
-    subsample = math.inf if spec.pool_subsample is None else spec.pool_subsample
-    scored = sum(min(max(subsample, 10 * (after - before)), num_train - before) for before, after in pairwise(budgets))
-    return BACKWARD_COST * trained * mean_length + evaluated + passes * scored * mean_length
-
-
-def _scoring_passes(spec: TrajectorySpec) -> int:
-    if spec.acquisition == FULL_DATA:
-        return 0
-    function = acquisition_function(spec.acquisition)
-    mc_passes = spec.mc_passes or 0 if spec.hidden_drops else 1
-    passes = {"none": 0, "deterministic": 1, "mc": mc_passes}[function.prediction]
-    return passes + ("features" in function.needs and function.prediction != "deterministic")
 
 
 def classifier_source(study: Study) -> str | None:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from sweep.folder import StudyFolder
 from sweep.plan import Plan, describe_corpus
+from sweep.progress import duration
 from sweep.prospects import prospects
 from sweep.study import Study
 from trainables.corpus import Corpus
@@ -90,9 +91,32 @@ def print_plan(view: Mapping[str, Any], console: Console) -> None:
         table.add_row(f"{view['left_out']:,}", "left out by --only or --seeds")
     table.add_row(f"{view['remaining']:,}", f"to run ({view['rounds_remaining']:,} rounds)")
     console.print(table, highlight=False)
+    _print_estimate(view["estimate"], console)
     _print_prospects(view["can_show"], console)
     for drawback in view["slower_here"]:
         console.print(f"[yellow]slower than it could be:[/] this machine: {escape(drawback)}", highlight=False, soft_wrap=True)
+
+
+def _print_estimate(view: Mapping[str, Any], console: Console) -> None:
+    """What is left will cost, in two lines at most."""
+    tokens = " · ".join(f"{kind} {count:.2g}" for kind, count in view["tokens"].items() if count)
+    if not tokens:
+        return
+    if view["hours"] is None:
+        console.print(f"tokens: {tokens}. No estimate of time: {escape(view['reason'])}", highlight=False, soft_wrap=True)
+        return
+    places = f"{view['places']} trial{'s' if view['places'] > 1 else ''} at a time"
+    money = "" if view["money"] is None else f", {view['money']:,.2f} in money"
+    speed = "machines as fast as this one" if view["elsewhere"] else "this machine"
+    console.print(
+        f"about {_hours(view['hours'], view['unit'])}{money}; {duration(view['wall_seconds'])} on {speed}, {places}", highlight=False
+    )
+    console.print(f"tokens: {tokens}", highlight=False)
+
+
+def _hours(hours: float, unit: str) -> str:
+    """Hours of cores or GPUs, or minutes of them."""
+    return f"{hours:,.3g} {unit}-hours" if hours >= 1 else f"{hours * 60:,.2g} {unit}-minutes"
 
 
 def _print_prospects(view: Mapping[str, Any], console: Console) -> None:

@@ -40,8 +40,8 @@ class _Tally:
 class Progress:
     """Counts what happens and shows it.
 
-    The time left is estimated from the planned cost (in tokens) of the rounds that this launch has finished and of those that it
-    has still to do. Sums are kept, not taken: the line of a study of 100,000 trajectories is drawn twice a second.
+    The time left is estimated from the planned cost (in seconds, or tokens) of the rounds that this launch has finished and of those that
+    it has still to do. Sums are kept, not taken: the line of a study of 100,000 trajectories is drawn twice a second.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Progress:
         Args:
             console: where to.
             remaining: the trajectories that this launch runs, by id.
-            costs: planned tokens of each.
+            costs: planned seconds or tokens of each.
             done: rounds of each that are finished already.
         """
         self._console = console
@@ -60,6 +60,8 @@ class Progress:
         self._cost_per_round = {trajectory_id: costs[trajectory_id] / spec.num_rounds for trajectory_id, spec in remaining.items()}
         self._done = {trajectory_id: done.get(trajectory_id, 0) for trajectory_id in remaining}
         self._rounds, self._all_rounds = sum(self._done.values()), sum(self._total.values())
+        self.computed_seconds = 0.0
+        """Seconds of computing in the rounds that this launch has finished."""
         self._cost_spent, self._cost_open = 0.0, sum(map(self.cost_left, remaining))
         self._running: set[str] = set()
         self._specs = remaining
@@ -97,8 +99,9 @@ class Progress:
             self._running.add(trajectory_id)
             self._tally(trajectory_id).running += 1
 
-    def round_finished(self, trajectory_id: str, rounds: int) -> None:
-        """A trajectory has so many rounds now."""
+    def round_finished(self, trajectory_id: str, rounds: int, seconds: float = 0.0) -> None:
+        """A trajectory has so many rounds now, the last of which took so many seconds of computing."""
+        self.computed_seconds += seconds
         more = max(0, rounds - self._done[trajectory_id])
         self._done[trajectory_id] += more
         self._rounds += more
@@ -139,12 +142,17 @@ class Progress:
         return self._running
 
     @property
+    def cost_spent(self) -> float:
+        """Planned cost of the rounds that this launch has finished."""
+        return self._cost_spent
+
+    @property
     def rounds(self) -> int:
         """Finished rounds of all trajectories of this launch."""
         return self._rounds
 
     def cost_left(self, trajectory_id: str) -> float:
-        """Planned tokens of the rounds that a trajectory has still to do."""
+        """Planned cost of the rounds that a trajectory has still to do."""
         return self._cost_per_round[trajectory_id] * (self._total[trajectory_id] - self._done[trajectory_id])
 
     def _stopped(self, trajectory_id: str) -> None:

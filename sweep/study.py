@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag, model_validator
 
@@ -309,6 +310,8 @@ class Resources(Section):
     """Cores, and so threads, of a trial: passes share them out; a gradient step computes the LSTM on one."""
     gpu: Annotated[float, Field(ge=0), AfterValidator(_gpu_share)] = 0.0
     """Share of a GPU (0.125: eight trials share one), or whole ones; above 0, trials compute on CUDA."""
+    price_per_hour: Annotated[float, Field(ge=0)] | None = None
+    """What an hour of one core costs, or of one GPU where `gpu` is above 0, in any currency: the dry run then tells the money."""
     storage_patience: Annotated[float, Field(ge=0)] = 60.0
     """Seconds for which trouble of the storage that may pass is waited out."""
     compiled: bool = True
@@ -317,6 +320,29 @@ class Resources(Section):
     """Reviews a batch where torch makes the passes: on a GPU, or without the compiled kernel."""
     store_predictions: bool = True
     """Keep test log-probabilities where the MC prediction is measured."""
+
+
+def _without_password(uri: str) -> str:
+    if "@" in urlsplit(uri).netloc:
+        raise ValueError("a URI without user and password, which study.yaml would show to all: set MLFLOW_TRACKING_USERNAME and _PASSWORD")
+    return uri
+
+
+def _project(name: str) -> str:
+    if not 1 <= len(name) <= 128 or set(name) & set("/\\#?%:"):
+        raise ValueError("a name of 1 to 128 characters, none of them / \\ # ? % :")
+    return name
+
+
+class Trackers(Section):
+    """Where the rounds are shown while they are finished, beside the ledger; nothing here can change a result, or stop one."""
+
+    tensorboard: bool = True
+    """Event files in the study's folder."""
+    mlflow: Annotated[str, Field(min_length=1), AfterValidator(_without_password)] | None = None
+    """Tracking URI, as in ``http://localhost:5000``; null: not shown in MLflow."""
+    wandb: Annotated[str, AfterValidator(_project)] | None = None
+    """Project in Weights & Biases; null: not shown there."""
 
 
 class Study(Section):
@@ -340,6 +366,8 @@ class Study(Section):
     """What will be tested, at which level and by which margin."""
     resources: Resources = Resources()
     """What a trial is given."""
+    trackers: Trackers = Trackers()
+    """Where rounds are shown beside the ledger."""
     storage: str = "results"
     """Folder, or ``s3://`` or ``gs://`` URI, that holds the study's folder."""
 

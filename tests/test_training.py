@@ -16,7 +16,7 @@ from trainables.errors import ComputationError
 from trainables.lstm import Lstm
 from trainables.model import logits_BC
 from trainables.spec import Execution
-from trainables.training import fit, gradient_steps, prior_coefficients
+from trainables.training import fit, prior_coefficients
 
 
 def test_weight_decay_known_by_hand(spec: SpecFactory) -> None:
@@ -63,7 +63,7 @@ def test_a_step_is_adam_on_the_objective(spec: SpecFactory, corpus: Corpus) -> N
 
 @given(st.integers(1, 30_000), st.integers(1, 500), st.floats(0.1, 20))
 def test_gradient_steps(num_reviews: int, min_steps: int, epochs: float) -> None:
-    steps = gradient_steps(replace(GOLDEN, min_steps=min_steps, epochs=epochs), num_reviews)
+    steps = replace(GOLDEN, min_steps=min_steps, epochs=epochs).gradient_steps(num_reviews)
     assert steps >= min_steps
     assert 32 * steps >= epochs * num_reviews - 1e-6
     assert steps == min_steps or 32 * (steps - 1) < epochs * num_reviews

@@ -37,10 +37,12 @@ def test_nothing_below_imports_above(path: Path) -> None:
 def test_who_may_know_ray_and_torch(path: Path) -> None:
     name = str(path.relative_to(ROOT))
     roots = {module.split(".")[0] for module in imports(path)}
-    if name not in ("sweep/cluster.py", "sweep/runner.py", "trainables/tune_trainable.py"):
+    if name not in ("sweep/cluster.py", "sweep/runner.py", "sweep/tracker_callbacks.py", "trainables/tune_trainable.py"):
         assert "ray" not in roots
     if not name.startswith("trainables/"):
         assert "torch" not in roots
+    if name != "sweep/tracker_callbacks.py":
+        assert not roots & {"mlflow", "wandb", "tensorboardX"}
 
 
 @pytest.mark.parametrize(

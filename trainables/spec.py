@@ -12,6 +12,7 @@ behaviour; golden ids in the tests prove it.
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
@@ -124,6 +125,10 @@ class TrajectorySpec:
     def num_rounds(self) -> int:
         """Rounds of the whole trajectory; one for the full-data model."""
         return 1 if self.label_budgets is None else len(self.label_budgets)
+
+    def gradient_steps(self, num_reviews: int) -> int:
+        """Gradient steps of a round that trains on `num_reviews`: max(min_steps, epochs * N / batch)."""
+        return max(self.min_steps, math.ceil(self.epochs * num_reviews / self.batch_size))
 
     def canonical_json(self) -> str:
         """All science fields and `SCIENCE_VERSION` as one JSON text: sorted keys, no spaces, plain types only.

@@ -45,11 +45,6 @@ class Fitted:
     """Real tokens that went through the network."""
 
 
-def gradient_steps(spec: TrajectorySpec, num_reviews: int) -> int:
-    """Gradient steps of a round that trains on `num_reviews`: max(min_steps, epochs * N / batch)."""
-    return max(spec.min_steps, math.ceil(spec.epochs * num_reviews / spec.batch_size))
-
-
 def prior_coefficients(classifier: Classifier, matrices: Iterable[str], num_reviews: int) -> dict[str, float]:
     """l^2 / (2 N (1-p)) of each weight matrix, p being the rate of the matrix's own site, 0 for one that no mask touches."""
     twice_n, l2 = 2 * num_reviews, classifier.spec.prior_length_scale**2
@@ -63,7 +58,7 @@ def fit(classifier: Classifier, reviews: Reviews, rows_N: Rows, start: Weights, 
         ComputationError: a loss that is not finite; the message has the step, the caller adds trajectory and round.
     """
     spec = classifier.spec
-    steps = gradient_steps(spec, len(rows_N))
+    steps = spec.gradient_steps(len(rows_N))
     weights = {name: value.to(classifier.execution.device, copy=True).requires_grad_() for name, value in start.items()}
     matrices = [name for name, value in start.items() if value.ndim > 1]
     coefficients = prior_coefficients(classifier, matrices, len(rows_N))
