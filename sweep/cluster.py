@@ -169,12 +169,12 @@ class _Answers:
     drawbacks: list[tuple[dict[str, Any], str]] = field(default_factory=list)
 
 
-def _inspect(context: TrialContext, precision: Precision | None) -> tuple[list[str], list[str]]:
-    """On a machine: its problems, and its drawbacks if a precision is given, which means that it is to run trials."""
+def _inspect(context: TrialContext, network: tuple[str, Precision] | None) -> tuple[list[str], list[str]]:
+    """On a machine: its problems; if it is to run trials, of what plug-ins and network (classifier, precision) too, and its drawbacks."""
     lacking = problems(context)
-    if precision:
+    if network:
         lacking += plugin_problems(context)
-    return lacking, drawbacks(context.execution, precision) if precision and not lacking else []
+    return lacking, drawbacks(context.execution, *network) if network and not lacking else []
 
 
 def _ask(nodes: Sequence[dict[str, Any]], able: Sequence[dict[str, Any]], context: TrialContext, study: Study) -> _Answers:
@@ -187,9 +187,10 @@ def _ask(nodes: Sequence[dict[str, Any]], able: Sequence[dict[str, Any]], contex
     tasks = {}
     for node in nodes:
         # a GPU is asked for because Ray hides those that were not; no core is, so that a busy machine answers too
-        asked, precision, num_gpus = (context, study.model.precision, study.resources.gpu) if node in able else (without_gpu, None, 0)
+        network = (study.classifier, study.model.precision) if node in able else None
+        asked, num_gpus = (context, study.resources.gpu) if network else (without_gpu, 0)
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        tasks[remote.options(num_cpus=0, num_gpus=num_gpus, max_retries=0, scheduling_strategy=there).remote(asked, precision)] = node
+        tasks[remote.options(num_cpus=0, num_gpus=num_gpus, max_retries=0, scheduling_strategy=there).remote(asked, network)] = node
     answered, silent = ray.wait(list(tasks), num_returns=len(tasks), timeout=ANSWER_SECONDS)
     answers = _Answers([(tasks[task], f"did not answer within {ANSWER_SECONDS} s; is it busy with another study?") for task in silent])
     for task in answered:

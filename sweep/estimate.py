@@ -178,7 +178,8 @@ def estimate(plan: Plan, calibration: Calibration, resources: Resources, left: M
 
     Returns:
         ``tokens`` of forward computation that are left by kind; ``unit`` (core or GPU); ``hours`` that are left and ``hours_in_all``;
-        ``wall_seconds`` on ``places``; ``money`` and ``money_in_all``. None where it is not known, and ``reason`` says why.
+        ``wall_seconds`` on ``places``; ``money`` and ``money_in_all`` at ``price_per_hour``. None where it is not known, and ``reason``
+        says why.
     """
     work = total(plan.work[trajectory_id] for trajectory_id in left)
     share, unit = (resources.gpu, "GPU") if resources.gpu else (resources.cpu, "core")
@@ -187,6 +188,7 @@ def estimate(plan: Plan, calibration: Calibration, resources: Resources, left: M
         "tokens": {"training": work.trained_tokens, "scoring": work.scored_tokens, "evaluation": work.evaluated_tokens},
         "unit": unit,
         "places": calibration.places,
+        "price_per_hour": price,
         "reason": calibration.reason,
     }
     hours = hours_in_all = wall_seconds = None

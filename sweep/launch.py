@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         request = _prepare(options, messages)
         study = request.study
-        slower_here = [] if options.address else drawbacks(execution_of(study.resources), study.model.precision)
+        slower_here = [] if options.address else drawbacks(execution_of(study.resources), study.classifier, study.model.precision)
         view = plan_as_dict(study, request.corpus, request.plan, request.folder, request.selected, slower_here)
         view["estimate"] = request.estimate() | {"elsewhere": bool(options.address)}
         if options.dry_run and options.json:

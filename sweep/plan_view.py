@@ -106,7 +106,7 @@ def _print_estimate(view: Mapping[str, Any], console: Console) -> None:
         console.print(f"tokens: {tokens}. No estimate of time: {escape(view['reason'])}", highlight=False, soft_wrap=True)
         return
     places = f"{view['places']} trial{'s' if view['places'] > 1 else ''} at a time"
-    money = "" if view["money"] is None else f", {view['money']:,.2f} in money"
+    money = "" if view["money"] is None else f" ({view['money']:,.2f} at {view['price_per_hour']:g} an hour)"
     speed = "machines as fast as this one" if view["elsewhere"] else "this machine"
     console.print(
         f"about {_hours(view['hours'], view['unit'])}{money}; {duration(view['wall_seconds'])} on {speed}, {places}", highlight=False

@@ -157,7 +157,7 @@ def test_the_dry_run_tells_it(study_file: StudyWriter, tmp_path: Path, capsys: p
     assert main([str(path), "--storage", str(tmp_path), "--dry-run"]) == 0
     text = capsys.readouterr().out
     assert "core-minutes" in text
-    assert "in money" in text
+    assert "at 1000 an hour)" in text
     assert "tokens: training" in text
     assert main([str(path), "--storage", str(tmp_path), "--dry-run", "--json", "--address", "auto"]) == 0
     found = json.loads(capsys.readouterr().out)["estimate"]

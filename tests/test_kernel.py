@@ -234,7 +234,7 @@ class TestBuilding:
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("AL_SWEEP_CACHE", str(tmp_path / "file"))
         assert kernel() is None
-        (text,) = drawbacks(Execution(), "float32")
+        (text,) = drawbacks(Execution(), "lstm", "float32")
         assert "the compiled LSTM cannot be kept or loaded" in text
         assert "set AL_SWEEP_CACHE to another folder" in text
 
@@ -247,7 +247,7 @@ class TestBuilding:
         monkeypatch.setenv("AL_SWEEP_CACHE", str(tmp_path))
         monkeypatch.delenv("CC", raising=False)
         assert kernel() is None
-        (text,) = drawbacks(Execution(), "float32")
+        (text,) = drawbacks(Execution(), "lstm", "float32")
         assert f"the C compiler {broken} fails (error: stdint.h not found); install a complete one" in text
         assert not (tmp_path / "kernels").exists()
 

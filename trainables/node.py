@@ -122,9 +122,9 @@ def check(context: TrialContext) -> None:
         raise NodeError(f"{platform.node()}: " + "; ".join(found))
 
 
-def drawbacks(execution: Execution, precision: Precision) -> list[str]:
+def drawbacks(execution: Execution, classifier: str, precision: Precision) -> list[str]:
     """Why trials on this machine's CPU run slower than they could, each with its remedy; what they compute is the same to rounding."""
-    if execution.device != "cpu" or not execution.compiled:
+    if execution.device != "cpu" or not execution.compiled or classifier != "lstm":
         return []
     try:
         library, _ = load_library()
