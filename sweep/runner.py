@@ -26,7 +26,7 @@ from sweep.outage import Outage
 from sweep.progress import Progress
 from sweep.schedule import Queue
 from sweep.sections import Resources
-from sweep.trackers import Tracking
+from sweep.trackers import NOWHERE, Tracking
 from trainables.corpus import Corpus
 from trainables.errors import ComputationError
 from trainables.ledger import Ledger
@@ -71,7 +71,7 @@ def run(
     resources: Resources,
     context: TrialContext,
     progress: Progress,
-    tracking: Tracking | None = None,
+    tracking: Tracking = NOWHERE,
 ) -> bool:
     """Run trajectories until each is sealed or has failed; outcomes are told to `progress`.
 
@@ -93,7 +93,7 @@ def run(
     with_data = tune.with_parameters(TrajectoryTrainable, corpus=corpus, context=context)
     trainable = tune.with_resources(with_data, {"cpu": resources.cpu, "gpu": resources.gpu})
     left, outage = list(specs), Outage()
-    reporter = _reporter(progress, outage, tracking or Tracking())
+    reporter = _reporter(progress, outage, tracking)
     while left:
         rounds_before = progress.rounds
         progress.given_up.clear()

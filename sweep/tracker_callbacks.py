@@ -26,7 +26,7 @@ from rich.console import Console
 
 from sweep.folder import EVENT_FILES, LAUNCHES, StudyFolder
 from sweep.study import Study
-from sweep.trackers import Tracker, Tracking, tracked
+from sweep.trackers import NOWHERE, Tracker, Tracking, tracked
 from trainables.errors import RequestError
 from trainables.node import TrialContext
 from trainables.spec import TrajectorySpec
@@ -93,7 +93,7 @@ def open_trackers(
     wanted = {"tensorboard": asked.tensorboard, "mlflow": asked.mlflow, "wandb": asked.wandb}
     wanted = {name: value for name, value in wanted.items() if value}
     if not wanted or not specs:
-        return Tracking()
+        return NOWHERE
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     scratch = TemporaryDirectory(prefix="al-sweep-", ignore_cleanup_errors=True) if "://" in context.study else None
@@ -106,7 +106,7 @@ def open_trackers(
     trackers = [Tracker(name, _connected(name, value, makers[name]), output) for name, value in wanted.items()]
     launches = folder.storage.names(LAUNCHES)
     first_launch = launches[0].removesuffix(".json") if launches else context.launch
-    return Tracking(trackers, {trajectory_id: tracked(spec, first_launch, here / EVENT_FILES) for trajectory_id, spec in specs.items()})
+    return Tracking(trackers, lambda trajectory_id: tracked(specs[trajectory_id], first_launch, here / EVENT_FILES))
 
 
 def _connected(name: str, value: object, make: "Callable[[], LoggerCallback]") -> "LoggerCallback":
@@ -194,6 +194,10 @@ def _mlflow(tracking_uri: str, study: str) -> "LoggerCallback":
             when, step = round(time.time() * 1000), int(result["training_iteration"])
             metrics = [Metric(name, value, when, step) for name, value in result.items() if name != "training_iteration"]
             client.log_batch(self._trial_runs[trial], metrics)
+
+        def log_trial_end(self, trial: Any, failed: bool = False) -> None:
+            super().log_trial_end(trial, failed)
+            del self._trial_runs[trial]  # if it begins again it is found by its tags
 
     callback = InOneCurve(tracking_uri, experiment_name=study)
     with _environment(IMPATIENT):

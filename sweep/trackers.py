@@ -146,13 +146,17 @@ class Tracker:
         """Wait until everything was passed on, but not longer than that, nor after a Ctrl-C."""
         self.tell(None)
         with suppress(KeyboardInterrupt):
-            for seconds, waiting in ((SILENT_SECONDS, True), (patience_seconds - SILENT_SECONDS, False)):
-                if not self._given_up.is_set():
-                    self._thread.join(max(0.0, seconds))
-                if waiting and self._thread.is_alive() and not self._given_up.is_set():
-                    self._output.print(f"waiting for {self._name} to take what is left; Ctrl-C gives that up", style="dim")
+            if self._is_behind(SILENT_SECONDS):
+                self._output.print(f"waiting for {self._name} to take what is left; Ctrl-C gives that up", style="dim")
+                self._is_behind(patience_seconds - SILENT_SECONDS)
         if self._thread.is_alive():
-            self._give_up(f"it did not take the last {self._calls.qsize():,} events within {patience_seconds:g} s")
+            self._give_up(f"it had {self._calls.qsize():,} events still to take at the end of the launch")
+
+    def _is_behind(self, seconds: float) -> bool:
+        """Whether there is still something to wait for after so many seconds."""
+        if not self._given_up.is_set():
+            self._thread.join(max(0.0, seconds))
+        return self._thread.is_alive() and not self._given_up.is_set()
 
     def _work(self) -> None:
         while not self._given_up.is_set() and (call := self._calls.get()) is not None:
@@ -177,11 +181,11 @@ class Tracker:
 class Tracking:
     """All trackers of a launch; each method returns at once."""
 
-    def __init__(self, trackers: Sequence[Tracker] = (), trials: Mapping[str, TrackedTrial] | None = None) -> None:
-        """`trials` has every trajectory of the launch, by id, if there are any trackers."""
+    def __init__(self, trackers: Sequence[Tracker], trial_of: Callable[[str], TrackedTrial]) -> None:
+        """`trial_of` gives a trajectory, by its id, as trackers are shown it."""
         self._trackers = trackers
-        self._trials = trials or {}
-        self._open: set[str] = set()
+        self._trial_of = trial_of
+        self._open: dict[str, TrackedTrial] = {}
 
     def __enter__(self) -> Self:
         """Start the trackers' threads."""
@@ -191,7 +195,7 @@ class Tracking:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """End what is open, and wait for the trackers a while."""
-        for trajectory_id in sorted(self._open):
+        for trajectory_id in list(self._open):
             self.ended(trajectory_id, failed=True)
         self._tell(lambda callback: callback.on_experiment_end([]))
         for tracker in self._trackers:
@@ -200,23 +204,25 @@ class Tracking:
     def started(self, trajectory_id: str) -> None:
         """A trial began to compute a trajectory, perhaps again."""
         if self._trackers:
-            trial = self._trials[trajectory_id]
-            self._open.add(trajectory_id)
+            trial = self._open.setdefault(trajectory_id, self._trial_of(trajectory_id))
             self._tell(lambda callback: callback.log_trial_start(trial))
 
     def round_finished(self, row: Row | None) -> None:
         """A round is in the ledger; None: a trial ended or begins again without one."""
-        if self._trackers and row:
-            trial, result = self._trials[row.trajectory_id], metrics_of(row)
+        if row and row.trajectory_id in self._open:
+            trial, result = self._open[row.trajectory_id], metrics_of(row)
             self._tell(lambda callback: callback.log_trial_result(row.round, trial, result))
 
     def ended(self, trajectory_id: str, *, failed: bool) -> None:
-        """A trajectory is finished or has failed, or its trial is given back."""
-        if self._trackers:
-            trial = self._trials[trajectory_id]
-            self._open.discard(trajectory_id)
+        """A trajectory is finished or has failed, or its trial is given back; one whose trial could not be set up had not begun."""
+        if trajectory_id in self._open:
+            trial = self._open.pop(trajectory_id)
             self._tell(lambda callback: callback.log_trial_end(trial, failed=failed))
 
     def _tell(self, call: Call) -> None:
         for tracker in self._trackers:
             tracker.tell(call)
+
+
+NOWHERE = Tracking((), dict[str, TrackedTrial]().__getitem__)
+"""Of a launch that no tracker is told of."""

@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -86,7 +87,8 @@ class Callback:
         self.told.append(("over",))
 
 
-TRIALS: dict[str, Any] = {"1": "trial"}
+def trial_of(trajectory_id: str) -> Any:
+    return f"trial {trajectory_id}"
 
 
 class TestGuard:
@@ -98,7 +100,7 @@ class TestGuard:
         def make(*callbacks: Callback) -> tuple[io.StringIO, Tracking]:
             said = io.StringIO()
             console = Console(file=said, width=300)
-            return said, Tracking([Tracker(f"tracker {i}", one, console) for i, one in enumerate(callbacks)], TRIALS)
+            return said, Tracking([Tracker(f"tracker {i}", one, console) for i, one in enumerate(callbacks)], trial_of)
 
         return make
 
@@ -112,7 +114,9 @@ class TestGuard:
             tracking.round_finished(row(1))
             tracking.ended("1", failed=False)
         assert (
-            one.told == two.told == [("start", "trial"), ("round", "trial", 0), ("round", "trial", 1), ("end", "trial", False), ("over",)]
+            one.told
+            == two.told
+            == [("start", "trial 1"), ("round", "trial 1", 0), ("round", "trial 1", 1), ("end", "trial 1", False), ("over",)]
         )
         assert said.getvalue() == ""
 
@@ -121,7 +125,15 @@ class TestGuard:
         _, tracking = told(one)
         with tracking:
             tracking.started("1")
-        assert one.told == [("start", "trial"), ("end", "trial", True), ("over",)]
+        assert one.told == [("start", "trial 1"), ("end", "trial 1", True), ("over",)]
+
+    def test_a_trial_that_could_not_be_set_up_had_not_begun(self, told: Callable[..., tuple[io.StringIO, Tracking]]) -> None:
+        one = Callback()
+        said, tracking = told(one)
+        with tracking:
+            tracking.ended("1", failed=True)
+        assert one.told == [("over",)]
+        assert said.getvalue() == ""
 
     def test_one_that_raises_is_one_warning_and_the_other_goes_on(self, told: Callable[..., tuple[io.StringIO, Tracking]]) -> None:
         def fail() -> None:
@@ -134,7 +146,7 @@ class TestGuard:
             for number in range(5):
                 tracking.round_finished(row(number))
             tracking.ended("1", failed=False)
-        assert broken.told == [("start", "trial")]
+        assert broken.told == [("start", "trial 1")]
         assert len(other.told) == 8
         (line,) = said.getvalue().splitlines()
         assert line.startswith("tracker 0 is not told any more in this launch (RuntimeError: the server says [no]); the study goes on")
@@ -151,7 +163,7 @@ class TestGuard:
         assert time.monotonic() - began < 5
         waiting, given_up = said.getvalue().splitlines()
         assert waiting == "waiting for tracker 0 to take what is left; Ctrl-C gives that up"
-        assert "it did not take the last 7 events within 0.3 s" in given_up
+        assert "it had 6 events still to take at the end of the launch" in given_up
         forever.set()
 
     def test_one_that_falls_too_far_behind_is_given_up(
@@ -161,6 +173,7 @@ class TestGuard:
         forever = threading.Event()
         said, tracking = told(Callback(lambda: forever.wait(DEADLINE_SECONDS)))
         with tracking:
+            tracking.started("1")
             for number in range(20):
                 tracking.round_finished(row(number))
         (line,) = said.getvalue().splitlines()
@@ -174,6 +187,11 @@ class TestRequest:
         assert (study.trackers.tensorboard, study.trackers.mlflow, study.trackers.wandb) == (False, "http://localhost:5000", "my-project")
         default = load_study(study_file()).trackers
         assert (default.tensorboard, default.mlflow, default.wandb) == (True, None, None)
+
+    def test_the_page_shows_a_section_that_can_be_read(self, study_file: StudyWriter) -> None:
+        page = (Path(__file__).parent.parent / "docs" / "trackers.md").read_text()
+        (block,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+        assert load_study(study_file(**yaml.safe_load(block))).trackers.wandb == "my-project"
 
     @pytest.mark.parametrize(
         ("section", "rule"),
