@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.curves import Axis, Curves
-from analysis.frames import RANDOM, Arm, Results
+from analysis.frames import RANDOM, Results
 from analysis.multiplicity import holm
 from analysis.stats import paired_test
+from sweep.arm import Arm
 from sweep.power import mde_within_reach, seeds_for
 
 EQUIVALENCE_ALPHA = 0.05

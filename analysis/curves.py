@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.frames import Arm, Results
+from analysis.frames import Results
+from sweep.arm import Arm
 from trainables.arrays import Floats
 from trainables.errors import RequestError
 from trainables.spec import FULL_DATA

@@ -20,9 +20,9 @@ import yaml
 from pydantic import ValidationError
 
 from sweep.analysis_plan import AnalysisPlan, ArmChoice
+from sweep.arm import Arm
 from sweep.folder import PLAN_FILE, STUDY_FILE, TEST_LABELS, StudyFolder
 from sweep.study import Study
-from trainables.acquisition import ACQUISITIONS
 from trainables.arrays import Floats
 from trainables.errors import LedgerError, RequestError
 from trainables.ledger import SEALED
@@ -30,24 +30,6 @@ from trainables.rounds import schema
 from trainables.spec import FULL_DATA
 
 RANDOM = "random"
-
-
-class Arm(NamedTuple):
-    """Acquisition function x dropout rate x T, all seeds together; seeds are its replicates."""
-
-    acquisition: str
-    dropout_rate: float
-    mc_passes: int | None
-    """T; None where it has no meaning."""
-
-    def __str__(self) -> str:
-        """As the report names it."""
-        return f"{self.acquisition} p={self.dropout_rate}" + ("" if self.mc_passes is None else f" T={self.mc_passes}")
-
-    @property
-    def models_uncertainty(self) -> bool:
-        """Whether dropout is left on when scoring, with passes that can differ."""
-        return self.dropout_rate > 0 and self.mc_passes is not None and self.mc_passes > 1
 
 
 ARM = list(Arm._fields)
@@ -177,7 +159,7 @@ def read_study(folder: StudyFolder) -> Results:
         planned=len(cells),
         all_labels=plan["corpus"]["train_reviews"],
         seeds=tuple(sorted({cell["seed"] for cell in cells.values()})),
-        cell_arms={_point(cell): arms[cell["trajectory_id"]] for cell in plan["cells"] if cell["trajectory_id"] in arms},
+        cell_arms={Arm.of_cell(cell): arms[cell["trajectory_id"]] for cell in plan["cells"] if cell["trajectory_id"] in arms},
         corpus=plan["corpus"],
         folder=folder,
     )
@@ -196,16 +178,9 @@ def _planned_gaps(folder: StudyFolder, unfinished: Mapping[str, Mapping[str, Any
     """Cells by the id of their trajectory, which is not finished, as gaps: by seed."""
     errors = folder.failures(set(unfinished))
     return tuple(
-        Gap(str(_point(cell)), cell["seed"], i, f"failed: {errors[i]['error']}" if i in errors else "missing")
+        Gap(str(Arm.of_cell(cell)), cell["seed"], i, f"failed: {errors[i]['error']}" if i in errors else "missing")
         for i, cell in sorted(unfinished.items(), key=lambda item: (item[1]["seed"], item[0]))
     )
-
-
-def _point(cell: Mapping[str, Any]) -> Arm:
-    """A cell's point of the grid, without a T that means nothing."""
-    function = ACQUISITIONS.get(cell["acquisition"])
-    uses_passes = function is not None and function.prediction == "mc"
-    return Arm(cell["acquisition"], cell["dropout_rate"], cell["mc_passes"] if uses_passes else None)
 
 
 def _declared_plan(folder: StudyFolder) -> AnalysisPlan:

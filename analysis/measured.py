@@ -6,8 +6,9 @@ import pandas as pd
 from analysis.asked import AXES, MEASURED, one_of
 from analysis.curves import Axis, Curves, curves
 from analysis.findings import RANDOM_SEED, learning_curves
-from analysis.frames import Arm, Results
+from analysis.frames import Results
 from sweep.analysis_plan import AnalysisPlan
+from sweep.arm import Arm
 from sweep.fields import did_you_mean
 from trainables.errors import RequestError
 

@@ -19,13 +19,13 @@ from analysis.asked import AXES, changed, one_of
 from analysis.contrasts import effect, finite, judged, marginal, pairs
 from analysis.curves import Axis, Curves
 from analysis.findings import findings
-from analysis.frames import Arm
 from analysis.measured import ArmName, Measured, report_rng
 from analysis.q1 import answer_q1
 from analysis.q2 import answer_q2
 from analysis.secondary import labels_to_reach
 from analysis.tables import EFFECT, labels_table
 from sweep.analysis_plan import ArmChoice, Metric
+from sweep.arm import Arm
 from sweep.power import mde_within_reach, seeds_for
 from trainables.errors import RequestError
 from trainables.spec import FULL_DATA

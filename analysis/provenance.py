@@ -62,7 +62,7 @@ def _pairing(results: Results) -> list[dict[str, Any]]:
 
 def _launch(record: Mapping[str, Any]) -> dict[str, Any]:
     """What the report shows of a launch."""
-    names = ("begun", "ended", "outcome", "commit", "dirty", "versions", "hardware", "to_run")
+    names = ("begun", "ended", "outcome", "commit", "dirty", "versions", "hardware", "to_run", "estimate", "actual")
     return {name: record.get(name) for name in names} | {"command": shlex.join(["python", *record["command"][1:]])}
 
 

@@ -19,11 +19,12 @@ import pandas as pd
 
 from analysis.contrasts import finite, pairs
 from analysis.curves import Curves, curves
-from analysis.frames import RANDOM, Arm, Results
+from analysis.frames import RANDOM, Results
 from analysis.multiplicity import fixed_sequence, holm, holm_over_sequences
 from analysis.q1_wording import sentence, would_change
 from analysis.stats import sign_flips
 from sweep.analysis_plan import Q1Plan
+from sweep.arm import Arm
 from sweep.power import mde_within_reach
 
 

@@ -13,10 +13,11 @@ import pandas as pd
 
 from analysis.contrasts import cell_pairs, effect, finite, judged, pairs, per_cell
 from analysis.curves import Curves, curves, labels_to_target
-from analysis.frames import RANDOM, Arm, Results
+from analysis.frames import RANDOM, Results
 from analysis.multiplicity import benjamini_hochberg, holm, step_down_max_t
 from analysis.stats import kaplan_meier, page_trend
 from sweep.analysis_plan import Q1Plan, Q2Plan
+from sweep.arm import Arm
 from trainables.arrays import Floats
 
 SECONDS = ("train_seconds", "score_seconds")

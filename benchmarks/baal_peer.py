@@ -26,7 +26,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from benchmarks.figures import RoundFigures
 from trainables.arrays import Ids
 from trainables.corpus import PADDING, Corpus, Reviews
-from trainables.spec import TrajectorySpec
+from trainables.lstm import Lstm
+from trainables.spec import Execution, TrajectorySpec
 from trainables.training import BUCKET_BATCHES, prior_coefficients
 from trainables.trajectory import initial_set, pool_subsample
 
@@ -123,7 +124,8 @@ class Trajectory:
     def train(self, network: Classifier) -> None:
         """Exactly `min_steps` gradient steps on the labelled set."""
         spec = self.spec
-        decay = {name: 2 * coefficient for name, coefficient in prior_coefficients(spec, len(self.data)).items()}
+        coefficients = prior_coefficients(Lstm(spec, Execution()), Lstm.sites, len(self.data))
+        decay = {name: 2 * coefficient for name, coefficient in coefficients.items()}
         groups: list[dict[str, Any]] = [
             {"params": [value], "weight_decay": decay.get(MATRICES.get(name, ""), 0.0)} for name, value in network.named_parameters()
         ]

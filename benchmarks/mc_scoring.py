@@ -28,10 +28,11 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.reviews import VOCABULARY, invented_reviews, seconds_in_turn, specs
+from trainables.classifier import Weights
 from trainables.corpus import Corpus, Reviews
 from trainables.execution import make_deterministic
-from trainables.mc_dropout import mc_log_probs
-from trainables.model import Weights, initial_weights
+from trainables.lstm import Lstm
+from trainables.mc_dropout import Distributions
 from trainables.spec import Execution, Precision, TrajectorySpec
 
 LOOP_BATCH = 128
@@ -87,11 +88,11 @@ def measure(hidden_dim: int, size: int, repeats: int) -> list[dict[str, Any]]:
     """A row for each variant at one width."""
     reviews, rows = invented_reviews(size, 200), np.arange(size)
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")
-    weights = initial_weights(spec_of(hidden_dim, "float32"), VOCABULARY + 2, 2, 0)
+    weights = Lstm(spec_of(hidden_dim, "float32"), Execution()).initial_weights(VOCABULARY + 2, 2, 0)
 
     def thinned(precision: Precision, compiled: bool) -> Callable[[], object]:
         spec, execution = spec_of(hidden_dim, precision), Execution(compiled=compiled)
-        return lambda: mc_log_probs(weights, spec, reviews, rows, round_=0, passes=2, execution=execution)
+        return lambda: Distributions(Lstm(spec, execution), weights, reviews, rows).stacked(2, 0)
 
     variants: dict[str, Callable[[], object]] = {"loop float32": lambda: loop_pass(weights, spec_of(hidden_dim, "float32"), reviews)}
     for precision in precisions:

@@ -26,10 +26,11 @@ from rich.table import Table
 from benchmarks.reviews import corpus, specs
 from trainables.acquisition import ACQUISITIONS, select
 from trainables.arrays import Floats, Rows
+from trainables.classifier import Weights
 from trainables.corpus import Corpus
 from trainables.execution import make_deterministic
-from trainables.mc_dropout import deterministic_log_probs, mc_log_probs
-from trainables.model import Weights, initial_weights
+from trainables.lstm import Lstm
+from trainables.mc_dropout import Distributions
 from trainables.spec import Execution, Precision, TrajectorySpec
 from trainables.streams import REVIEW_KEYS, stream
 from trainables.training import fit
@@ -50,18 +51,20 @@ def picks(spec: TrajectorySpec, on: Corpus, network: Weights, candidates: Rows, 
     """What each acquisition function would acquire."""
     execution = Execution(compiled=compiled)
     read: dict[str, Floats] = {
-        "deterministic": deterministic_log_probs(network, spec, on.train, candidates, execution)[:, None],
-        "mc": mc_log_probs(network, spec, on.train, candidates, round_=0, passes=spec.mc_passes or 1, execution=execution),
+        "deterministic": Distributions(Lstm(spec, execution), network, on.train, candidates).deterministic()[:, None],
+        "mc": Distributions(Lstm(spec, execution), network, on.train, candidates).stacked(spec.mc_passes or 1, 0),
     }
     keys = stream(spec.seed, REVIEW_KEYS, 0).random(len(on.train))[candidates]
-    functions = {name: function for name, function in ACQUISITIONS.items() if function.prediction != "none"}
+    functions = {name: function for name, function in ACQUISITIONS.items() if function.prediction != "none" and not function.needs}
     return {name: candidates[select(function.score(read[function.prediction]), keys, ACQUIRED)] for name, function in functions.items()}
 
 
 def differing_picks(spec: TrajectorySpec, on: Corpus) -> Iterator[dict[str, Any]]:
     """A row for each acquisition function and variant: the share of picks that float32 would not have made."""
     labelled = initial_set(spec, len(on.train))
-    network = fit(spec, on.train, labelled, initial_weights(spec, on.num_embeddings, len(on.class_names), 0), 0, Execution()).weights
+    classifier = Lstm(spec, Execution())
+    start = classifier.initial_weights(on.num_embeddings, len(on.class_names), 0)
+    network = fit(classifier, on.train, labelled, start, 0).weights
     candidates = pool_subsample(spec, len(on.train), labelled, ACQUIRED, 0)
     expected = picks(spec, on, network, candidates, compiled=True)
     for variant, (precision, compiled) in VARIANTS.items():

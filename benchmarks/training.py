@@ -25,7 +25,7 @@ from benchmarks.mc_scoring import spec_of
 from benchmarks.reviews import VOCABULARY, invented_reviews, seconds_in_turn
 from trainables.corpus import Reviews
 from trainables.execution import make_deterministic
-from trainables.model import initial_weights
+from trainables.lstm import Lstm
 from trainables.spec import Execution, Precision, TrajectorySpec
 from trainables.training import batches, fit
 
@@ -56,11 +56,11 @@ def measure(hidden_dim: int, steps: int, repeats: int) -> list[dict[str, Any]]:
     """A row for each variant at one width."""
     reviews, rows_N = invented_reviews(LABELLED, 200), np.arange(LABELLED)
     base = replace(spec_of(hidden_dim, "float32"), min_steps=steps, epochs=1e-9)
-    start = initial_weights(base, VOCABULARY + 2, 2, 0)
+    start = Lstm(base, Execution()).initial_weights(VOCABULARY + 2, 2, 0)
 
     def ours(precision: Precision, compiled: bool) -> Callable[[], object]:
         spec, execution = replace(base, precision=precision), Execution(compiled=compiled)
-        return lambda: fit(spec, reviews, rows_N, start, 0, execution)
+        return lambda: fit(Lstm(spec, execution), reviews, rows_N, start, 0)
 
     variants: dict[str, Callable[[], object]] = {"plain float32": lambda: plain_fit(base, reviews)}
     precisions: tuple[Precision, ...] = ("float32", "bfloat16")

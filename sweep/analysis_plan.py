@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 
 from sweep.fields import AcquisitionName, Positive, Rate, Section
-from trainables.acquisition import ACQUISITIONS
+from trainables.acquisition import ACQUISITIONS, acquisition_function
 
 Number = TypeVar("Number", int, float)
 
@@ -62,7 +62,7 @@ class Q2Plan(Section):
     def _one_of_each(self) -> Self:
         for name, value, needs_passes in (("mc", self.mc, True), ("deterministic", self.deterministic, False)):
             wanted = "mc" if needs_passes else "deterministic"
-            if ACQUISITIONS[value].prediction != wanted:
+            if value in ACQUISITIONS and ACQUISITIONS[value].prediction != wanted:
                 able = ", ".join(known for known, function in ACQUISITIONS.items() if function.prediction == wanted)
                 raise ValueError(f"analysis.q2.{name} = {value!r} must be one of {able}")
         return self
@@ -88,7 +88,7 @@ def default_arm(q2: Q2Plan, acquisitions: Sequence[str], rates: Sequence[float],
     if not learners:
         return None
     acquisition = q2.mc if q2.mc in learners else learners[0]
-    uses_passes = ACQUISITIONS[acquisition].prediction == "mc"
+    uses_passes = acquisition_function(acquisition).prediction == "mc"
     sensible_rates = [rate for rate in rates if rate > 0 or not uses_passes] or list(rates)
     sensible_passes = [count for count in passes if count > 1] or list(passes)
     return ArmChoice(

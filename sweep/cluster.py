@@ -16,9 +16,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from sweep.study import Resources, Study
+from sweep.sections import Resources
+from sweep.study import Study
 from trainables.errors import RequestError
-from trainables.node import TrialContext, drawbacks, problems
+from trainables.node import TrialContext, drawbacks, plugin_problems, problems
 from trainables.spec import Precision
 
 QUIET = {
@@ -26,7 +27,7 @@ QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean in a trial what they mean in the launch
     "RAY_AIR_NEW_OUTPUT": "0",  # progress is shown by `Progress`
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the record
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger is the record; for views of it see ``trackers.py``
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C reaches the launch, which then stops Ray
     "TUNE_MAX_PENDING_TRIALS_PG": "64",  # trials that wait for a place, and so what an autoscaler is asked for at once
     "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),  # Tune's state is never restored
@@ -168,10 +169,12 @@ class _Answers:
     drawbacks: list[tuple[dict[str, Any], str]] = field(default_factory=list)
 
 
-def _inspect(context: TrialContext, precision: Precision | None) -> tuple[list[str], list[str]]:
-    """On a machine: its problems, and its drawbacks if a precision is given, which means that it is to run trials."""
+def _inspect(context: TrialContext, network: tuple[str, Precision] | None) -> tuple[list[str], list[str]]:
+    """On a machine: its problems; if it is to run trials, of what plug-ins and network (classifier, precision) too, and its drawbacks."""
     lacking = problems(context)
-    return lacking, drawbacks(context.execution, precision) if precision and not lacking else []
+    if network:
+        lacking += plugin_problems(context)
+    return lacking, drawbacks(context.execution, *network) if network and not lacking else []
 
 
 def _ask(nodes: Sequence[dict[str, Any]], able: Sequence[dict[str, Any]], context: TrialContext, study: Study) -> _Answers:
@@ -184,9 +187,10 @@ def _ask(nodes: Sequence[dict[str, Any]], able: Sequence[dict[str, Any]], contex
     tasks = {}
     for node in nodes:
         # a GPU is asked for because Ray hides those that were not; no core is, so that a busy machine answers too
-        asked, precision, num_gpus = (context, study.model.precision, study.resources.gpu) if node in able else (without_gpu, None, 0)
+        network = (study.classifier, study.model.precision) if node in able else None
+        asked, num_gpus = (context, study.resources.gpu) if network else (without_gpu, 0)
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        tasks[remote.options(num_cpus=0, num_gpus=num_gpus, max_retries=0, scheduling_strategy=there).remote(asked, precision)] = node
+        tasks[remote.options(num_cpus=0, num_gpus=num_gpus, max_retries=0, scheduling_strategy=there).remote(asked, network)] = node
     answered, silent = ray.wait(list(tasks), num_returns=len(tasks), timeout=ANSWER_SECONDS)
     answers = _Answers([(tasks[task], f"did not answer within {ANSWER_SECONDS} s; is it busy with another study?") for task in silent])
     for task in answered:

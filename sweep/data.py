@@ -3,18 +3,22 @@
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from sweep.study import Data, ImdbData, SyntheticData, TableData
+from sweep.data_sections import Data, FeaturesData, ImdbData, PluginData, SyntheticData, TableData
 from trainables.cache import cache_folder
-from trainables.corpus import ENCODER_VERSION, Corpus, encode, load_cached, save
+from trainables.corpus import ENCODER_VERSION, Corpus, check, encode, load_cached, save
 from trainables.errors import RequestError
+from trainables.plugins import load, named_source
 from trainables.sources import Source
 from trainables.sources.download import IMDB_FILE, IMDB_MD5, IMDB_URL, download
+from trainables.sources.features import features_corpus
 from trainables.sources.imdb import ImdbSource
 from trainables.sources.synthetic import SyntheticSource
 
@@ -25,6 +29,13 @@ def load_corpus(data: Data, console: Console) -> Corpus:
     Raises:
         RequestError: the data are missing, malformed or have one class only.
     """
+    if isinstance(data, PluginData):
+        return _plugin_corpus(data, console)
+    if isinstance(data, FeaturesData):
+        test = (data.test_path, data.test_labels) if data.test_path and data.test_labels else None
+        return features_corpus(
+            (data.path, data.labels), test, test_fraction=data.test_fraction, split_seed=data.split_seed, standardize=data.standardize
+        )
     source = _source(data, console)
     key = hashlib.sha256(f"{ENCODER_VERSION}\n{source.name}\n{source.fingerprint()}\n{data.max_tokens}\n{data.vocabulary_size}".encode())
     path = cache_folder() / "corpora" / f"{key.hexdigest()[:32]}.npz"
@@ -40,7 +51,24 @@ def load_corpus(data: Data, console: Console) -> Corpus:
     return corpus
 
 
-def _source(data: Data, console: Console) -> Source:
+def _plugin_corpus(data: PluginData, console: Console) -> Corpus:
+    """What a data source of one's own returns, named after it and its source; it is asked at each launch."""
+    name = data.source
+    try:
+        function: Any = load(name, object, "function")
+        with console.status(f"asking {name} for its corpus"):
+            corpus = function(**data.options)
+        if not isinstance(corpus, Corpus):
+            raise ValueError(f"it returned {type(corpus).__name__}, no trainables.corpus.Corpus")
+        check(corpus)
+    except ImportError as error:
+        raise RequestError(f"data.source: {error}") from error
+    except Exception as error:
+        raise RequestError(f"data.source = {name}, options {data.options}: {type(error).__name__}: {error}; mend the plug-in") from error
+    return replace(corpus, source=named_source(name))
+
+
+def _source(data: ImdbData | TableData | SyntheticData, console: Console) -> Source:
     match data:
         case ImdbData():
             return ImdbSource(_imdb_path(data.path, lambda target: _download_imdb(target, console)))

@@ -1,12 +1,14 @@
 """The kinds of fields that all sections of a study file are made of: strict, frozen, and refused with a rule a person can follow."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from trainables.acquisition import ACQUISITIONS
+from trainables.plugins import NAME
+from trainables.spec import SITES_OF
 
 
 class Section(BaseModel):
@@ -21,11 +23,27 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def _one_of(value: object, known: Collection[str]) -> str:
+    """A built-in name, or that of a plug-in; whether the plug-in is there is found out where it is needed, not where a file is read."""
+    if isinstance(value, str) and (value in known or NAME.fullmatch(value)):
+        return value
+    listed = f"one of {', '.join(known)}, or " if known else ""
+    raise ValueError(f"{listed}a plug-in as package.module:name{did_you_mean(value, known)}")
+
+
 def _known_acquisition(value: object) -> str:
-    """Name of an acquisition function."""
-    if not isinstance(value, str) or value not in ACQUISITIONS:
-        raise ValueError(f"one of {', '.join(ACQUISITIONS)}{did_you_mean(value, ACQUISITIONS)}")
-    return value
+    """Name of an acquisition function, or of a plug-in as ``package.module:name``."""
+    return _one_of(value, ACQUISITIONS)
+
+
+def _plugin(value: object) -> str:
+    """Name of a plug-in as ``package.module:name``."""
+    return _one_of(value, ())
+
+
+def _known_classifier(value: object) -> str:
+    """``lstm``, ``mlp``, or the name of a plug-in as ``package.module:name``."""
+    return _one_of(value, SITES_OF)
 
 
 Positive = Annotated[int, Field(ge=1)]
@@ -33,3 +51,6 @@ Rate = Annotated[float, Field(ge=0, lt=1), AfterValidator(abs)]
 """A dropout rate; YAML's -0.0 is 0."""
 Seed = Annotated[int, Field(ge=0)]
 AcquisitionName = Annotated[str, BeforeValidator(_known_acquisition)]
+"""One of `ACQUISITIONS`, or a plug-in's name."""
+ClassifierName = Annotated[str, BeforeValidator(_known_classifier)]
+PluginName = Annotated[str, BeforeValidator(_plugin)]

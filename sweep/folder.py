@@ -8,6 +8,8 @@ launches/*.json   one per launch
 lease.json        who is running it now
 trajectories/     a ledger each
 report/
+tensorboard/      event files, if the study is shown there
+wandb/            files of Weights & Biases, if it is shown there
 """
 
 import io
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from sweep.plan import Plan, plan_record
+from sweep.plan import Plan, classifier_source, plan_record
 from sweep.study import SCIENCE_SECTIONS, Study
 from trainables.corpus import Corpus
 from trainables.errors import RequestError
@@ -29,11 +31,11 @@ from trainables.patience import open_patiently
 from trainables.spec import SCIENCE_VERSION
 from trainables.storage import Storage
 
-STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES = "study.yaml", "plan.json", "test_labels.npy", "launches"
+STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES, EVENT_FILES = "study.yaml", "plan.json", "test_labels.npy", "launches", "tensorboard"
 FAST_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """Ten thousand seeds take a second with the other."""
 
-OWN_NAMES = {STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES, TRAJECTORIES, LEASE_FILE, "report"}
+OWN_NAMES = {STUDY_FILE, PLAN_FILE, TEST_LABELS, LAUNCHES, TRAJECTORIES, LEASE_FILE, "report", EVENT_FILES, "wandb"}
 
 
 class StudyFolder:
@@ -88,9 +90,15 @@ class StudyFolder:
     def _changes(self, study: Study, corpus: Corpus) -> list[str]:
         """What differs in science between the folder and the request."""
         try:
-            old = yaml.safe_load(self.storage.read(STUDY_FILE))
+            old = Study.model_validate(
+                yaml.safe_load(self.storage.read(STUDY_FILE))
+            ).resolved()  # fields younger than the file get defaults
             plan = self.plan()
-            old_facts = {"science_version": plan["science_version"], "data.digest": plan["corpus"]["digest"]}
+            old_facts = {
+                "science_version": plan["science_version"],
+                "data.digest": plan["corpus"]["digest"],
+                "model.classifier (its source)": plan.get("classifier_source"),
+            }
             old_science = {section: old[section] for section in SCIENCE_SECTIONS}
         except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
             place = f"{self.storage.location}/{STUDY_FILE}"
@@ -98,7 +106,11 @@ class StudyFolder:
         new = study.resolved()
         before = _flat(old_science) | old_facts
         after = _flat({section: new[section] for section in SCIENCE_SECTIONS})
-        after |= {"science_version": SCIENCE_VERSION, "data.digest": corpus.digest}
+        after |= {
+            "science_version": SCIENCE_VERSION,
+            "data.digest": corpus.digest,
+            "model.classifier (its source)": classifier_source(study),
+        }
         changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
         if before["data.digest"] == after["data.digest"]:
             changed = [key for key in changed if not key.startswith("data.")]

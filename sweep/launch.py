@@ -8,22 +8,27 @@ written; 130 interrupted.
 import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from sweep.cluster import check_resources, preflight, ray_cluster
 from sweep.data import load_corpus
+from sweep.estimate import Calibration, actual, calibrate, estimate
 from sweep.folder import StudyFolder
 from sweep.lease import held, refuse_if_held
 from sweep.plan import Plan, make_plan
@@ -31,12 +36,15 @@ from sweep.plan_view import plan_as_dict, print_plan
 from sweep.progress import Progress
 from sweep.provenance import circumstances, launch_name
 from sweep.runner import context_of, execution_of, run
+from sweep.selection import selected, with_seeds
 from sweep.study import Study
 from sweep.study_file import load_study
+from sweep.tracker_callbacks import open_trackers
 from trainables.corpus import Corpus
 from trainables.errors import RequestError, StorageError
 from trainables.ledger import now
 from trainables.node import drawbacks
+from trainables.spec import TrajectorySpec
 
 OK, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 DEFAULT_CONFIG = "quickstart.yaml"
@@ -50,6 +58,22 @@ class Request:
     corpus: Corpus
     plan: Plan
     folder: StudyFolder
+    selected: AbstractSet[str]
+    """Ids of the trajectories that this launch may run."""
+
+    calibration: Calibration
+    """Of this machine, for the study's trajectories."""
+
+    def estimate(self) -> dict[str, Any]:
+        """What is left will cost."""
+        remaining = self.remaining(self.folder)
+        done = self.folder.rounds_done(spec.trajectory_id for spec in remaining)
+        left = {spec.trajectory_id: 1 - done[spec.trajectory_id] / spec.num_rounds for spec in remaining}
+        return estimate(self.plan, self.calibration, self.study.resources, left)
+
+    def remaining(self, folder: StudyFolder) -> list[TrajectorySpec]:
+        """What this launch has still to run, in order."""
+        return [spec for spec in self.plan.remaining(folder.finished()) if spec.trajectory_id in self.selected]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,8 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         request = _prepare(options, messages)
         study = request.study
-        slower_here = [] if options.address else drawbacks(execution_of(study.resources), study.model.precision)
-        view = plan_as_dict(study, request.corpus, request.plan, request.folder, slower_here)
+        slower_here = [] if options.address else drawbacks(execution_of(study.resources), study.classifier, study.model.precision)
+        view = plan_as_dict(study, request.corpus, request.plan, request.folder, request.selected, slower_here)
+        view["estimate"] = request.estimate() | {"elsewhere": bool(options.address)}
         if options.dry_run and options.json:
             print(json.dumps(view, indent=1))
         else:
@@ -83,9 +108,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sweep.launch", description="Run what remains of a study, and report.")
-    parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"study file; default: the shipped {DEFAULT_CONFIG}")
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"study file, or the name of a shipped one; default: {DEFAULT_CONFIG}")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a field, as in grid.seeds=20")
     parser.add_argument("--storage", metavar="PATH", help="folder or URI for the results; overrides the study file")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="failed|ID",
+        help="run only what failed, or this trajectory; repeatable",
+    )
+    parser.add_argument("--seeds", metavar="SEEDS", help='run only these seeds, as in 11-20 or "3,7"; new ones are added to the study')
     parser.add_argument("--dry-run", action="store_true", help="show the plan and stop; nothing is written")
     parser.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")
     parser.add_argument("--address", metavar="ADDRESS", help="a running Ray cluster, as in auto; default: this machine")
@@ -102,25 +135,34 @@ def _prepare(options: argparse.Namespace, messages: Console) -> Request:
     """Read and check everything that can be wrong before anything is written."""
     if options.json and not options.dry_run:
         raise RequestError("--json shows a plan: give it together with --dry-run")
-    if options.config:
-        study = load_study(Path(options.config), options.set)
-    else:
-        with as_file(files("configs") / DEFAULT_CONFIG) as path:
-            study = load_study(path, options.set)
+    with _config(options.config) as path:
+        study = load_study(path, options.set)
     if options.storage == "":
         raise RequestError("--storage is empty; give a folder or a URI, or leave it out")
+    study = with_seeds(study, options.seeds)
     folder = StudyFolder.of(study, options.storage)
     corpus = load_corpus(study.data, messages)
     plan = make_plan(study, corpus)
     folder.check(study, corpus)
-    return Request(study, corpus, plan, folder)
+    chosen = selected(plan, folder, options.only, options.seeds)
+    with messages.status("measuring how fast this machine is (once: the result is cached)"):
+        calibration = calibrate(plan, corpus, study.resources)
+    return Request(study, corpus, plan, folder, chosen, calibration)
+
+
+def _config(given: str | None) -> AbstractContextManager[Path]:
+    """The study file: a path, or the name of one that is shipped."""
+    shipped = files("configs") / f"{(given or DEFAULT_CONFIG).removesuffix('.yaml')}.yaml"
+    if given and (Path(given).exists() or not re.fullmatch(r"[\w-]+(\.yaml)?", given) or not shipped.is_file()):
+        return nullcontext(Path(given))
+    return as_file(shipped)
 
 
 def _launch(request: Request, options: argparse.Namespace, output: Console) -> int:
     """Run what remains, report, and say what to do next. Nothing is written before Ray is there and can run the trials."""
     command = [sys.executable, "-m", "sweep.launch", *sys.argv[1:]]
     refuse_if_held(request.folder.storage)
-    remaining = request.plan.remaining(request.folder.finished())
+    remaining = request.remaining(request.folder)
     cluster: AbstractContextManager[dict[str, float]] = ray_cluster(options.address) if remaining else nullcontext({})
     if remaining:
         output.print("starting Ray ...", style="dim")
@@ -136,12 +178,13 @@ def _launch(request: Request, options: argparse.Namespace, output: Console) -> i
         output.print("[bold red]Stopped:[/] the storage cannot be used. Every finished round is kept; when it is back, go on with")
         output.print(f"  {escape(_shown(command))}", highlight=False, soft_wrap=True)
         return SOME_FAILED
-    unfinished = set(request.plan.specs) - request.folder.finished()
+    finished = request.folder.finished() & set(request.plan.specs)
+    unfinished = set(request.selected) - finished
     reported = True
-    if not options.no_report and len(unfinished) < len(request.plan.specs):
+    if not options.no_report and finished:
         report = [sys.executable, "-m", "analysis.report", request.folder.storage.location]
         reported = subprocess.run(report, check=False).returncode == 0
-    _say_end(request, unfinished, ended.failed, output)
+    _say_end(request, len(finished), unfinished, ended.failed, output)
     return OK if reported and not unfinished else SOME_FAILED
 
 
@@ -161,21 +204,25 @@ def _run_under_lease(request: Request, command: list[str], output: Console, *, o
     context = context_of(request.folder.storage.location, resources, name)
     with held(request.folder.storage, name) as lease:
         folder = StudyFolder.existing(context.study, context.patience_seconds)
-        remaining = request.plan.remaining(folder.finished())
+        remaining = request.remaining(folder)
         record = circumstances(command) | {"begun": now(), "study": request.study.resolved(), "to_run": len(remaining)}
+        record["estimate"] = request.estimate()
         folder.check(request.study, request.corpus)  # again: another launch may have come in between
         if remaining and on_cluster:
-            preflight(context, request.study, request.corpus.num_bytes, output)
-        folder.save(request.study, request.plan, request.corpus)
+            plugins = tuple(sorted({stated for spec in remaining for stated in spec.plugins}))
+            preflight(replace(context, plugins=plugins), request.study, request.corpus.num_bytes, output)
         by_id = {spec.trajectory_id: spec for spec in remaining}
-        progress = Progress(output, by_id, request.plan.costs, folder.rounds_done(by_id))
-        outcome = "crashed"
+        tracking = open_trackers(request.study, by_id, folder, context, output)
+        folder.save(request.study, request.plan, request.corpus)
+        seconds = request.calibration.seconds(request.plan)
+        progress = Progress(output, by_id, seconds or request.plan.costs, folder.rounds_done(by_id))
+        outcome, began = "crashed", time.monotonic()
         try:
             folder.write_launch(name, record | {"outcome": "running"})
             storage_works = True
             if remaining:
-                with progress:
-                    storage_works = run(remaining, request.corpus, resources, context, progress)
+                with progress, tracking:
+                    storage_works = run(remaining, request.corpus, resources, context, progress, tracking)
             outcome = "storage gone" if not storage_works else "some failed" if progress.failed else "finished"
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -185,7 +232,9 @@ def _run_under_lease(request: Request, command: list[str], output: Console, *, o
             if outcome == "storage gone":
                 folder = StudyFolder.existing(context.study, patience_seconds=0)  # the trials have waited long enough
             with suppress(StorageError) if outcome == "storage gone" else nullcontext():
-                folder.write_launch(name, record | {"ended": now(), "outcome": outcome, "failed": progress.failed})
+                ended = {"ended": now(), "outcome": outcome, "failed": progress.failed}
+                took = actual(resources, progress.computed_seconds, progress.cost_spent if seconds else None, time.monotonic() - began)
+                folder.write_launch(name, record | ended | {"actual": took})
     return Ended(outcome, progress.failed)
 
 
@@ -201,9 +250,8 @@ def _shown(command: Sequence[str]) -> str:
     return shlex.join(["python", *command[1:]])
 
 
-def _say_end(request: Request, unfinished: set[str], errors: Mapping[str, str], output: Console) -> None:
-    total = len(request.plan.specs)
-    output.print(f"[bold]{total - len(unfinished):,} of {total:,} trajectories are finished[/]; results are in", highlight=False)
+def _say_end(request: Request, finished: int, unfinished: set[str], errors: Mapping[str, str], output: Console) -> None:
+    output.print(f"[bold]{finished:,} of {len(request.plan.specs):,} trajectories are finished[/]; results are in", highlight=False)
     output.print(f"  {escape(request.folder.storage.location)}", highlight=False, soft_wrap=True)
     for trajectory_id in sorted(unfinished & set(errors)):
         output.print(f"[red]failed[/] {trajectory_id}: {escape(errors[trajectory_id])}", highlight=False, soft_wrap=True)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainables.errors import RequestError
 from trainables.node import LEASE_FILE
@@ -105,15 +105,42 @@ def held(storage: Storage, launch: str) -> Iterator[Lease]:
             lease.release()
 
 
+class Holder(NamedTuple):
+    """Who holds a study, as its lease says."""
+
+    launch: str
+    user: str
+    host: str
+    pid: int
+    silent_seconds: float
+    """Since its last sign of life, by this machine's clock."""
+    is_dead: bool
+    """Its process is gone from this host, or its heartbeat has stopped: the next launch takes over at once."""
+
+
+def holder_of(storage: Storage) -> Holder | None:
+    """Who holds the study; None if nobody does."""
+    content = _read(storage)
+    if not content:
+        return None
+    return Holder(
+        launch=content["launch"],
+        user=content["user"],
+        host=content["host"],
+        pid=content["pid"],
+        silent_seconds=max(0.0, time.time() - float(content["heartbeat"])),
+        is_dead=_is_dead(content),
+    )
+
+
 def refuse_if_held(storage: Storage) -> None:
     """Raise RequestError, with the holder's name, if a living launch holds the study."""
-    holder = _read(storage)
-    if holder and not _is_dead(holder):
-        silent = max(0.0, time.time() - float(holder["heartbeat"]))
+    holder = holder_of(storage)
+    if holder and not holder.is_dead:
         raise RequestError(
-            f"{storage.location} is being run by {holder['user']} on {holder['host']}, process {holder['pid']} "
-            f"(launch {holder['launch']}); wait for it, or stop it there with Ctrl-C. If that machine is gone, the same command takes "
-            f"over {STALE_SECONDS:.0f} s after its last sign of life, which was {silent:.0f} s ago"
+            f"{storage.location} is being run by {holder.user} on {holder.host}, process {holder.pid} "
+            f"(launch {holder.launch}); wait for it, or stop it there with Ctrl-C. If that machine is gone, the same command takes "
+            f"over {STALE_SECONDS:.0f} s after its last sign of life, which was {holder.silent_seconds:.0f} s ago"
         )
 
 

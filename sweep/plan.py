@@ -10,21 +10,20 @@ Order: seed-major, so that whole paired blocks finish early and a running study 
 the end of a study needs besides, so that no core idles there, depends on the machines: ``schedule.py`` sees to it when they are known.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property
 from typing import Any
 
-from sweep.study import Protocol, Study
-from trainables.acquisition import ACQUISITIONS
+from sweep.cost import Work, work_of
+from sweep.sections import Protocol
+from sweep.study import Study
+from trainables.acquisition import acquisition_function
 from trainables.corpus import Corpus
 from trainables.errors import RequestError
+from trainables.plugins import is_plugin, named_source
 from trainables.spec import FULL_DATA, SCIENCE_VERSION, TrajectorySpec
-
-BACKWARD_COST = 9
-"""A training token costs about nine forward ones: 0.785 against 6.95 million tokens a second at hidden 64 (docs/performance.md)."""
 
 BINARY_TWINS = {
     "margin": "entropy",
@@ -53,6 +52,11 @@ class Cell:
     """Why the cell is refused, or why it shares a trajectory with others."""
 
     @property
+    def uses_passes(self) -> bool:
+        """Whether T means anything here."""
+        return self.acquisition != FULL_DATA and acquisition_function(self.acquisition).prediction == "mc"
+
+    @property
     def key(self) -> tuple[int, str, float, int | None]:
         """The point itself."""
         return self.seed, self.acquisition, self.dropout_rate, self.mc_passes
@@ -65,8 +69,13 @@ class Plan:
     cells: tuple[Cell, ...]
     specs: Mapping[str, TrajectorySpec]
     """Unique trajectories by id, in the order in which they are to be run."""
-    costs: Mapping[str, float]
-    """Tokens of forward computation that each trajectory takes, roughly."""
+    work: Mapping[str, Work]
+    """What each trajectory computes, counted."""
+
+    @cached_property
+    def costs(self) -> dict[str, float]:
+        """Tokens of forward computation that each trajectory takes, roughly."""
+        return {trajectory_id: work.tokens for trajectory_id, work in self.work.items()}
 
     def notes(self) -> tuple[dict[str, int], dict[str, int]]:
         """Reasons with their numbers of cells: for sharing a trajectory, and for refusal."""
@@ -106,14 +115,18 @@ def make_plan(study: Study, corpus: Corpus) -> Plan:
         ValueError: two specs that differ share an id.
     """
     _check_against(study, corpus)
-    arms = _arms(study, corpus)
-    first_costs = {arm.spec: cost_tokens(arm.spec, corpus) for arm in arms if arm.spec}
-    if not first_costs:
+    try:
+        _check_contrast(study)
+        arms = _arms(study, corpus)
+    except ImportError as error:
+        raise RequestError(str(error)) from error
+    first_work = {arm.spec: work_of(arm.spec, corpus) for arm in arms if arm.spec}
+    if not first_work:
         raise RequestError("every cell of the grid is refused:\n" + "\n".join(sorted({str(arm.note) for arm in arms})))
-    longest_first = sorted(first_costs, key=lambda spec: -first_costs[spec])
+    longest_first = sorted(first_work, key=lambda spec: -first_work[spec].tokens)
     cells: list[Cell] = []
     specs: dict[str, TrajectorySpec] = {}
-    costs: dict[str, float] = {}
+    work: dict[str, Work] = {}
     for seed in study.grid.seeds:
         ids: dict[TrajectorySpec | None, str | None] = {None: None}
         for first in longest_first:
@@ -121,9 +134,9 @@ def make_plan(study: Study, corpus: Corpus) -> Plan:
             ids[first] = spec.trajectory_id
             if specs.setdefault(spec.trajectory_id, spec) != spec:
                 raise ValueError(f"two trajectories that differ share the id {spec.trajectory_id}: {spec} and {specs[spec.trajectory_id]}")
-            costs[spec.trajectory_id] = first_costs[first]
+            work[spec.trajectory_id] = first_work[first]
         cells += [Cell(seed, arm.acquisition, arm.dropout_rate, arm.mc_passes, ids[arm.spec], arm.note) for arm in arms]
-    return Plan(tuple(cells), specs, costs)
+    return Plan(tuple(cells), specs, work)
 
 
 def _arms(study: Study, corpus: Corpus) -> list[_Arm]:
@@ -152,11 +165,24 @@ def _check_against(study: Study, corpus: Corpus) -> None:
         )
 
 
+def _check_contrast(study: Study) -> None:
+    """Refuse plug-ins in Q2's places that model uncertainty where they must not, or the other way round."""
+    for role, wanted in (("mc", "mc"), ("deterministic", "deterministic")):
+        name = getattr(study.analysis.q2, role)
+        if name in study.grid.acquisition and acquisition_function(name).prediction != wanted:
+            raise RequestError(f"analysis.q2.{role} = {name!r} must be an acquisition function whose prediction is {wanted!r}")
+
+
 def _common_fields(study: Study, corpus: Corpus) -> dict[str, Any]:
     """The fields that all trajectories of the study have in common."""
     sections = study.model.model_dump(exclude={"site_dropout"}) | study.training.model_dump()
     sites = {f"{site}_dropout": rate for site, rate in study.model.site_dropout.model_dump().items()}
-    return {"corpus": corpus.digest, **sections, **sites}
+    return {"corpus": corpus.digest, **sections, **sites, "classifier": study.classifier} | _without_effect(study)
+
+
+def _without_effect(study: Study) -> dict[str, Any]:
+    """The values of the fields that mean nothing to the classifier: the MLP embeds no words and keeps no states."""
+    return {"embedding_dim": 0, "embedding_std": 0.0, "pooling": "mean", "precision": "float32"} if study.classifier == "mlp" else {}
 
 
 def _spec_of_cell(
@@ -179,6 +205,7 @@ def _spec_of_cell(
         "acquisition": acquisition,
         "dropout_rate": dropout_rate,
         "mc_passes": mc_passes,
+        "plugins": tuple(sorted(named_source(name) for name in {acquisition, common["classifier"]} if is_plugin(name))),
         "label_budgets": None if acquisition == FULL_DATA else protocol.label_budgets,
         "pool_subsample": None if acquisition == FULL_DATA else _pool_subsample(protocol, len(corpus.train)),
         "eval_mc_passes": protocol.eval_mc_passes if eval_budgets else None,
@@ -197,7 +224,7 @@ def _arm(
     acquisition: str, mc_passes: int | None, drops_nothing: bool, num_classes: int, axis: Sequence[int]
 ) -> tuple[str, int | None, str | None, bool]:
     """The acquisition and T that a cell amounts to, the reason where they are not its own, and whether it is refused."""
-    function = ACQUISITIONS[acquisition]
+    function = acquisition_function(acquisition)
     if function.min_passes > 1 and drops_nothing:
         return acquisition, mc_passes, f"{acquisition} is identically 0 without dropout, as random is", True
     if mc_passes is not None and mc_passes < function.min_passes and function.prediction == "mc":
@@ -209,47 +236,52 @@ def _arm(
     if num_classes == 2 and acquisition in BINARY_TWINS:
         notes.append(f"{acquisition} ranks as {BINARY_TWINS[acquisition]} does with two classes")
         acquisition = BINARY_TWINS[acquisition]
-    if ACQUISITIONS[acquisition].prediction != "mc":
+    if acquisition_function(acquisition).prediction != "mc":
         if len(axis) > 1:
             notes.append(f"{acquisition} does not depend on T")
         mc_passes = None
     return acquisition, mc_passes, "; ".join(notes) or None, False
 
 
-def cost_tokens(spec: TrajectorySpec, corpus: Corpus) -> float:
-    """Tokens of forward computation of a whole trajectory: training, scoring and evaluation; for ordering and for the ETA."""
-    num_train = len(corpus.train)
-    mean_length = corpus.train.num_tokens / num_train
-    budgets = spec.label_budgets or (num_train,)
-    trained = sum(max(spec.min_steps * spec.batch_size, spec.epochs * budget) for budget in budgets)
-    mc_passes = len(spec.eval_mc_budgets) * (spec.eval_mc_passes or 0) if spec.lstm_drops else 0
-    evaluated = corpus.test.num_tokens * (len(budgets) + mc_passes)
-    passes = _scoring_passes(spec)
-    subsample = math.inf if spec.pool_subsample is None else spec.pool_subsample
-    scored = sum(min(max(subsample, 10 * (after - before)), num_train - before) for before, after in pairwise(budgets))
-    return BACKWARD_COST * trained * mean_length + evaluated + passes * scored * mean_length
+def classifier_source(study: Study) -> str | None:
+    """The source of a classifier that is a plug-in: one study has one version of it.
+
+    Raises:
+        RequestError: it is not there.
+    """
+    try:
+        return named_source(study.classifier) if is_plugin(study.classifier) else None
+    except ImportError as error:
+        raise RequestError(str(error)) from error
 
 
-def _scoring_passes(spec: TrajectorySpec) -> int:
-    if spec.acquisition == FULL_DATA:
-        return 0
-    mc_passes = spec.mc_passes or 0 if spec.lstm_drops else 1
-    return {"none": 0, "deterministic": 1, "mc": mc_passes}[ACQUISITIONS[spec.acquisition].prediction]
+def _acquisition_sources(plan: Plan) -> dict[str, str]:
+    """The sources of the acquisition functions that are plug-ins, by name."""
+    return {name: named_source(name) for name in sorted({cell.acquisition for cell in plan.cells if is_plugin(cell.acquisition)})}
 
 
 def plan_record(plan: Plan, study: Study, corpus: Corpus, earlier: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What ``plan.json`` holds: the corpus, and all cells that were ever asked for under this study's science."""
-    cells = {tuple(cell[name] for name in CELL_FIELDS[:4]): cell for cell in (earlier or {}).get("cells", [])}
+    """What ``plan.json`` holds: the corpus, and all cells that were ever asked for under this study's science.
+
+    Cells of a plug-in that has been edited since are left out: their trajectories stay, but an arm is never mixed of two versions.
+    """
+    known: dict[str, str] = (earlier or {}).get("acquisition_sources", {})
+    sources = known | _acquisition_sources(plan)
+    edited = {name for name, source in known.items() if source != sources[name]}
+    kept = [cell for cell in (earlier or {}).get("cells", []) if cell["acquisition"] not in edited]
+    cells = {tuple(cell[name] for name in CELL_FIELDS[:4]): cell for cell in kept}
     cells |= {cell.key: {name: getattr(cell, name) for name in CELL_FIELDS} for cell in plan.cells}
     return {
         "study": study.study,
         "science_version": SCIENCE_VERSION,
         "corpus": describe_corpus(corpus),
+        "classifier_source": classifier_source(study),
+        "acquisition_sources": sources,
         "cells": list(cells.values()),
     }
 
 
-CELL_FIELDS = ("seed", "acquisition", "dropout_rate", "mc_passes", "trajectory_id", "note")
+CELL_FIELDS = ("seed", "acquisition", "dropout_rate", "mc_passes", "uses_passes", "trajectory_id", "note")
 
 
 def describe_corpus(corpus: Corpus) -> dict[str, Any]:

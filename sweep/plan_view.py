@@ -1,6 +1,7 @@
 """What a plan looks like to a person and to a program, before anything is run."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.table import Table
 
 from sweep.folder import StudyFolder
 from sweep.plan import Plan, describe_corpus
+from sweep.progress import duration
 from sweep.prospects import prospects
 from sweep.study import Study
 from trainables.corpus import Corpus
@@ -17,13 +19,16 @@ from trainables.spec import TrajectorySpec
 SYNTHETIC_LABEL = "SYNTHETIC reviews, generated here: results say nothing about real reviews"
 
 
-def plan_as_dict(study: Study, corpus: Corpus, plan: Plan, folder: StudyFolder, slower_here: Sequence[str]) -> dict[str, Any]:
+def plan_as_dict(
+    study: Study, corpus: Corpus, plan: Plan, folder: StudyFolder, selected: AbstractSet[str], slower_here: Sequence[str]
+) -> dict[str, Any]:
     """The plan and how much of it is done, as plain values; what ``--dry-run --json`` prints.
 
-    `slower_here` is why this machine would run trials slower than it could, if it is to run any.
+    Of what is not finished, `selected` will be run. `slower_here` is why this machine would run trials slower than it could, if it is
+    to run any.
     """
     finished = folder.finished() & set(plan.specs)
-    remaining = plan.remaining(finished)
+    remaining = [spec for spec in plan.remaining(finished) if spec.trajectory_id in selected]
     rounds_done = folder.rounds_done(spec.trajectory_id for spec in remaining)
     merged, refused = plan.notes()
     return {
@@ -37,6 +42,7 @@ def plan_as_dict(study: Study, corpus: Corpus, plan: Plan, folder: StudyFolder, 
         "refused": refused,
         "finished": len(finished),
         "failed": sorted(folder.failures(spec.trajectory_id for spec in remaining)),
+        "left_out": len(plan.specs) - len(finished) - len(remaining),
         "remaining": len(remaining),
         "rounds": sum(spec.num_rounds for spec in plan.specs.values()),
         "can_show": prospects(study),
@@ -81,11 +87,36 @@ def print_plan(view: Mapping[str, Any], console: Console) -> None:
     table.add_row(f"{view['finished']:,}", "finished already")
     if view["failed"]:
         table.add_row(f"{len(view['failed']):,}", "failed at the last launch and to be run again")
+    if view["left_out"]:
+        table.add_row(f"{view['left_out']:,}", "left out by --only or --seeds")
     table.add_row(f"{view['remaining']:,}", f"to run ({view['rounds_remaining']:,} rounds)")
     console.print(table, highlight=False)
+    _print_estimate(view["estimate"], console)
     _print_prospects(view["can_show"], console)
     for drawback in view["slower_here"]:
         console.print(f"[yellow]slower than it could be:[/] this machine: {escape(drawback)}", highlight=False, soft_wrap=True)
+
+
+def _print_estimate(view: Mapping[str, Any], console: Console) -> None:
+    """What is left will cost, in two lines at most."""
+    tokens = " · ".join(f"{kind} {count:.2g}" for kind, count in view["tokens"].items() if count)
+    if not tokens:
+        return
+    if view["hours"] is None:
+        console.print(f"tokens: {tokens}. No estimate of time: {escape(view['reason'])}", highlight=False, soft_wrap=True)
+        return
+    places = f"{view['places']} trial{'s' if view['places'] > 1 else ''} at a time"
+    money = "" if view["money"] is None else f" ({view['money']:,.2f} at {view['price_per_hour']:g} an hour)"
+    speed = "machines as fast as this one" if view["elsewhere"] else "this machine"
+    console.print(
+        f"about {_hours(view['hours'], view['unit'])}{money}; {duration(view['wall_seconds'])} on {speed}, {places}", highlight=False
+    )
+    console.print(f"tokens: {tokens}", highlight=False)
+
+
+def _hours(hours: float, unit: str) -> str:
+    """Hours of cores or GPUs, or minutes of them."""
+    return f"{hours:,.3g} {unit}-hours" if hours >= 1 else f"{hours * 60:,.2g} {unit}-minutes"
 
 
 def _print_prospects(view: Mapping[str, Any], console: Console) -> None:

@@ -1,29 +1,47 @@
 """What a person sees while a study runs: trajectories, rounds, failures and when it will be done.
 
-On a terminal one line is kept up to date; elsewhere (a log file) a line is written now and then.
+On a terminal a few lines are kept up to date, of at most 80 columns: the totals, and below them each running trajectory while these are
+few, else each arm while those are few. Four trajectories and four thousand are both told at a glance; a line for each of a hundred would
+be none. Elsewhere (a log file) the totals are written now and then.
 """
 
 import time
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
+from sweep.arm import Arm
 from trainables.spec import TrajectorySpec
 
 LOG_SECONDS = 15.0
+
+MOST_LINES = 10
+"""Lines below the totals: of running trajectories, or of arms."""
+
+
+@dataclass
+class _Tally:
+    """How far the trajectories of one arm are."""
+
+    planned: int = 0
+    finished: int = 0
+    failed: int = 0
+    running: int = 0
 
 
 class Progress:
     """Counts what happens and shows it.
 
-    The time left is estimated from the planned cost (in tokens) of the rounds that this launch has finished and of those that it
-    has still to do. Sums are kept, not taken: the line of a study of 100,000 trajectories is drawn twice a second.
+    The time left is estimated from the planned cost (in seconds, or tokens) of the rounds that this launch has finished and of those that
+    it has still to do. Sums are kept, not taken: the line of a study of 100,000 trajectories is drawn twice a second.
     """
 
     def __init__(
@@ -34,7 +52,7 @@ class Progress:
         Args:
             console: where to.
             remaining: the trajectories that this launch runs, by id.
-            costs: planned tokens of each.
+            costs: planned seconds or tokens of each.
             done: rounds of each that are finished already.
         """
         self._console = console
@@ -42,8 +60,14 @@ class Progress:
         self._cost_per_round = {trajectory_id: costs[trajectory_id] / spec.num_rounds for trajectory_id, spec in remaining.items()}
         self._done = {trajectory_id: done.get(trajectory_id, 0) for trajectory_id in remaining}
         self._rounds, self._all_rounds = sum(self._done.values()), sum(self._total.values())
+        self.computed_seconds = 0.0
+        """Seconds of computing in the rounds that this launch has finished."""
         self._cost_spent, self._cost_open = 0.0, sum(map(self.cost_left, remaining))
         self._running: set[str] = set()
+        self._specs = remaining
+        self._arms: defaultdict[Arm, _Tally] = defaultdict(_Tally)
+        for spec in remaining.values():
+            self._arms[_arm(spec)].planned += 1
         self._finished = 0
         self.failed: dict[str, str] = {}
         """Errors of the trajectories that failed, by id."""
@@ -52,7 +76,9 @@ class Progress:
         self._told: set[str] = set()
         self._first_start: float | None = None
         self._began = self._logged = time.monotonic()
-        self._live = Live(console=console, get_renderable=self._line, refresh_per_second=2, transient=True) if console.is_terminal else None
+        self._live = (
+            Live(console=console, get_renderable=self._display, refresh_per_second=2, transient=True) if console.is_terminal else None
+        )
 
     def __enter__(self) -> Self:
         """Start showing."""
@@ -69,10 +95,13 @@ class Progress:
     def started(self, trajectory_id: str) -> None:
         """A trial began to compute a trajectory, perhaps again."""
         self._first_start = self._first_start or time.monotonic()
-        self._running.add(trajectory_id)
+        if trajectory_id not in self._running:
+            self._running.add(trajectory_id)
+            self._tally(trajectory_id).running += 1
 
-    def round_finished(self, trajectory_id: str, rounds: int) -> None:
-        """A trajectory has so many rounds now."""
+    def round_finished(self, trajectory_id: str, rounds: int, seconds: float = 0.0) -> None:
+        """A trajectory has so many rounds now, the last of which took so many seconds of computing."""
+        self.computed_seconds += seconds
         more = max(0, rounds - self._done[trajectory_id])
         self._done[trajectory_id] += more
         self._rounds += more
@@ -84,22 +113,24 @@ class Progress:
 
     def ended(self, trajectory_id: str, error: str | None) -> None:
         """A trajectory is finished, or has failed."""
-        self._running.discard(trajectory_id)
+        self._stopped(trajectory_id)
         if error is None:
             self._finished += 1
+            self._tally(trajectory_id).finished += 1
         else:
+            self._tally(trajectory_id).failed += 1
             self.failed[trajectory_id] = error
             self._cost_open -= self.cost_left(trajectory_id)
             self._console.print(f"[red]failed[/] {trajectory_id}: {escape(error)}", highlight=False, soft_wrap=True)
 
     def lost(self, trajectory_id: str) -> None:
         """A worker vanished; Tune starts the trial again."""
-        self._running.discard(trajectory_id)
+        self._stopped(trajectory_id)
         self._console.print(f"[yellow]lost a worker[/] in {trajectory_id}; it goes on from its last round", highlight=False)
 
     def gave_up(self, trajectory_id: str, reason: str) -> None:
         """Tune does not start the trial again."""
-        self._running.discard(trajectory_id)
+        self._stopped(trajectory_id)
         self.given_up[trajectory_id] = reason
         if reason not in self._told:  # one machine that cannot run trials would say so for each
             self._told.add(reason)
@@ -111,19 +142,54 @@ class Progress:
         return self._running
 
     @property
+    def cost_spent(self) -> float:
+        """Planned cost of the rounds that this launch has finished."""
+        return self._cost_spent
+
+    @property
     def rounds(self) -> int:
         """Finished rounds of all trajectories of this launch."""
         return self._rounds
 
     def cost_left(self, trajectory_id: str) -> float:
-        """Planned tokens of the rounds that a trajectory has still to do."""
+        """Planned cost of the rounds that a trajectory has still to do."""
         return self._cost_per_round[trajectory_id] * (self._total[trajectory_id] - self._done[trajectory_id])
 
+    def _stopped(self, trajectory_id: str) -> None:
+        if trajectory_id in self._running:
+            self._running.remove(trajectory_id)
+            self._tally(trajectory_id).running -= 1
+
+    def _tally(self, trajectory_id: str) -> _Tally:
+        return self._arms[_arm(self._specs[trajectory_id])]
+
     def _line(self) -> Text:
-        rounds = f"{self.rounds:,}/{self._all_rounds:,} rounds"
-        failed = f" · {len(self.failed)} failed" if self.failed else ""
-        head = f"{self._finished:,}/{len(self._total):,} trajectories · {len(self._running)} running{failed} · {rounds}"
-        return Text(f"{head} · {duration(time.monotonic() - self._began)} · {self._eta()}")
+        """The totals, in a line of a log."""
+        return Text(f"{self._counts()} · {self._times()}")
+
+    def _counts(self) -> str:
+        failed = f" · {len(self.failed):,} failed" if self.failed else ""
+        return f"{self._finished:,}/{len(self._total):,} trajectories · {len(self._running):,} running{failed}"
+
+    def _times(self) -> str:
+        return f"{self.rounds:,}/{self._all_rounds:,} rounds · {duration(time.monotonic() - self._began)} · {self._eta()}"
+
+    def _display(self) -> Group:
+        """The totals and what is below them; a line that is too long is cut, never wrapped."""
+        lines = [self._counts(), self._times(), *self._details()]
+        return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
+
+    def _details(self) -> Iterator[str]:
+        """Each running trajectory, if they are few; else each arm, if those are."""
+        if len(self._running) <= MOST_LINES:
+            for trajectory_id in sorted(self._running, key=lambda i: (self._specs[i].seed, i)):
+                spec = self._specs[trajectory_id]
+                rounds = f"round {min(self._done[trajectory_id] + 1, spec.num_rounds)}/{spec.num_rounds}"
+                yield f"  {_arm(spec)}, seed {spec.seed}: {rounds}"
+        elif len(self._arms) <= MOST_LINES:
+            for arm, tally in self._arms.items():
+                failed = f", {tally.failed:,} failed" if tally.failed else ""
+                yield f"  {arm}: {tally.finished:,}/{tally.planned:,}, {tally.running:,} running{failed}"
 
     def _eta(self) -> str:
         if self._finished + len(self.failed) == len(self._total):
@@ -131,6 +197,10 @@ class Progress:
         if not self._cost_spent or self._first_start is None:
             return "ETA ..."
         return f"ETA {duration((time.monotonic() - self._first_start) * max(0.0, self._cost_open) / self._cost_spent)}"
+
+
+def _arm(spec: TrajectorySpec) -> Arm:
+    return Arm(spec.acquisition, spec.dropout_rate, spec.mc_passes)
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ Everything here follows from the study file alone. A warning names what makes a 
 """
 
 import math
+from itertools import pairwise
 from typing import Any
 
 from sweep.power import mde_within_reach, noninferiority_power, smallest_p
@@ -41,7 +42,12 @@ def prospects(study: Study) -> dict[str, Any]:
             "smallest_p": smallest_p(seeds, two_sided=True),
             "mde80_in_sds": None if math.isinf(found := mde_within_reach(seeds, q2.alpha / contrasts)) else found,
         },
-        "warnings": [*_q1_warnings(study, seeds, len(ladder)), *_q2_warnings(study, seeds), *_seed_warnings(seeds)],
+        "warnings": [
+            *_q1_warnings(study, seeds, len(ladder)),
+            *_q2_warnings(study, seeds),
+            *_batch_warnings(study),
+            *_seed_warnings(seeds),
+        ],
     }
 
 
@@ -100,6 +106,18 @@ def _q2_warnings(study: Study, seeds: int) -> list[str]:
             f"(Holm over {len(contrasts)}); more seeds"
         )
     return found
+
+
+def _batch_warnings(study: Study) -> list[str]:
+    """What the passes of a batch-aware function cannot tell: T networks hold ln T nats, whatever the batch."""
+    largest = max((after - before for before, after in pairwise(study.protocol.label_budgets)), default=0)
+    passes = max(study.grid.mc_passes)
+    if "batch_bald" not in study.grid.acquisition or largest <= passes:
+        return []
+    return [
+        f"batch_bald: {passes} passes hold {math.log(passes):.1f} nats in all, which a few reviews exhaust; of a batch of {largest:,} the "
+        "rest is chosen at random. Let label budgets rise by less, or raise grid.mc_passes"
+    ]
 
 
 def _seed_warnings(seeds: int) -> list[str]:

@@ -40,6 +40,8 @@ The sections {", ".join(f"`{name}`" for name in SCIENCE_SECTIONS)} are a study's
 
 WORDS: dict[object, str] = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Any: "anything"}
 
+WORDS_OF_NEEDS = {"features": "features", "labelled": "the labelled set", "keys": "random keys", "rng": "random draws"}
+
 BOUNDS = {"ge": "{} or more", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
 
 
@@ -69,10 +71,15 @@ def of_section(path: str, section: type[BaseModel]) -> Iterator[str]:
 def _sections_in(hint: Any) -> Iterator[tuple[str, type[BaseModel]]]:
     """The sections that a field may hold, with what tells them apart where there are several."""
     found = list(dict.fromkeys(kind for kind in _leaves(hint) if isinstance(kind, type) and issubclass(kind, BaseModel)))
-    for kind in found:
-        hints = [field.annotation for field in kind.model_fields.values()]
-        tags = [typing.get_args(hint)[0] for hint in hints if typing.get_origin(hint) is Literal]
-        yield (f" ({tags[0]})" if len(found) > 1 and tags else ""), kind
+    tags = [_tag(kind) for kind in found]
+    for kind, tag in zip(found, tags, strict=True):
+        yield (f" ({tag or 'plug-in'})" if len(found) > 1 and any(tags) else ""), kind
+
+
+def _tag(section: type[BaseModel]) -> str | None:
+    """The one word that a section's first field must be, where it is told by that; what has no such word is a plug-in's."""
+    hints = [field.annotation for field in section.model_fields.values()]
+    return next((str(typing.get_args(hint)[0]) for hint in hints if typing.get_origin(hint) is Literal), None)
 
 
 def _leaves(hint: Any) -> Iterator[Any]:
@@ -181,7 +188,8 @@ def _acquisitions() -> Iterator[str]:
     yield "| name | reads | fewest T | score |"
     yield "|---|---|---|---|"
     for name, function in ACQUISITIONS.items():
-        reads = {"none": "nothing", "deterministic": "the network with dropout off", "mc": "`mc`"}[function.prediction]
+        reads = {"none": "no prediction", "deterministic": "the network with dropout off", "mc": "`mc`"}[function.prediction]
+        reads = ", ".join([reads, *(WORDS_OF_NEEDS[need] for need in function.needs)])
         fewest = str(function.min_passes) if function.prediction == "mc" else ""
         yield f"| `{name}` | {reads} | {fewest} | {_cell(_first_sentence(function.score))} |"
     yield ""

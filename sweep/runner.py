@@ -25,7 +25,8 @@ from sweep.cluster import places
 from sweep.outage import Outage
 from sweep.progress import Progress
 from sweep.schedule import Queue
-from sweep.study import Resources
+from sweep.sections import Resources
+from sweep.trackers import NOWHERE, Tracking
 from trainables.corpus import Corpus
 from trainables.errors import ComputationError
 from trainables.ledger import Ledger
@@ -64,7 +65,14 @@ def context_of(study_folder: str, resources: Resources, launch: str) -> TrialCon
     return TrialContext(location, launch, execution_of(resources), code_version(), resources.storage_patience)
 
 
-def run(specs: Sequence[TrajectorySpec], corpus: Corpus, resources: Resources, context: TrialContext, progress: Progress) -> bool:
+def run(
+    specs: Sequence[TrajectorySpec],
+    corpus: Corpus,
+    resources: Resources,
+    context: TrialContext,
+    progress: Progress,
+    tracking: Tracking = NOWHERE,
+) -> bool:
     """Run trajectories until each is sealed or has failed; outcomes are told to `progress`.
 
     Args:
@@ -73,6 +81,7 @@ def run(specs: Sequence[TrajectorySpec], corpus: Corpus, resources: Resources, c
         resources: of one trial.
         context: what the trials share; its launch holds the study's lease.
         progress: told of starts, rounds, ends and losses.
+        tracking: told of the same, and of each round's numbers, if the study is shown in a tracker.
 
     Returns:
         False if the storage is gone, and trajectories were left for that.
@@ -84,11 +93,12 @@ def run(specs: Sequence[TrajectorySpec], corpus: Corpus, resources: Resources, c
     with_data = tune.with_parameters(TrajectoryTrainable, corpus=corpus, context=context)
     trainable = tune.with_resources(with_data, {"cpu": resources.cpu, "gpu": resources.gpu})
     left, outage = list(specs), Outage()
+    reporter = _reporter(progress, outage, tracking)
     while left:
         rounds_before = progress.rounds
         progress.given_up.clear()
         queue = Queue(left, progress.cost_left, lambda: places(resources))
-        _run_pass(trainable, queue, context.launch, progress, outage)
+        _run_pass(trainable, queue, context.launch, reporter, outage)
         if outage.is_total:
             return False
         left = [spec for spec in left if spec.trajectory_id in progress.given_up]
@@ -102,7 +112,7 @@ def run(specs: Sequence[TrajectorySpec], corpus: Corpus, resources: Resources, c
     return True
 
 
-def _run_pass(trainable: Any, queue: Queue, launch: str, progress: Progress, outage: Outage) -> None:
+def _run_pass(trainable: Any, queue: Queue, launch: str, reporter: "Callback", outage: Outage) -> None:
     """One Tune run over the trajectories of a queue."""
     from ray import tune
 
@@ -125,7 +135,7 @@ def _run_pass(trainable: Any, queue: Queue, launch: str, progress: Progress, out
                     storage_path=str(scratch),
                     failure_config=tune.FailureConfig(max_failures=RETRIES),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    callbacks=[_reporter(progress, outage)],
+                    callbacks=[reporter],
                     stop=_stopper(outage),
                     verbose=0,
                 ),
@@ -224,8 +234,8 @@ def _stopper(outage: Outage) -> "Stopper":
     return StopWhenGone()
 
 
-def _reporter(progress: Progress, outage: Outage) -> "Callback":
-    """A Tune callback that tells `progress` and `outage` what happens."""
+def _reporter(progress: Progress, outage: Outage, tracking: Tracking) -> "Callback":
+    """A Tune callback that tells `progress`, `outage` and `tracking` what happens."""
     from ray.tune import Callback
 
     class Reporter(Callback):
@@ -233,11 +243,15 @@ def _reporter(progress: Progress, outage: Outage) -> "Callback":
 
         def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             progress.started(_trajectory_id(trial))
+            tracking.started(_trajectory_id(trial))
 
         def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
             trial.run_metadata.num_failures = 0
-            progress.round_finished(_trajectory_id(trial), result["rounds"])
+            row = result.pop("row")  # Tune keeps each trial's last result: this it need not
+            progress.round_finished(_trajectory_id(trial), result["rounds"], row.seconds if row else 0.0)
+            tracking.round_finished(row)
             if result["done"]:
+                tracking.ended(_trajectory_id(trial), failed=bool(result["error"]))
                 progress.ended(_trajectory_id(trial), result["error"])
             if result["storage_failed"]:
                 outage.failed(progress.running)
@@ -258,5 +272,6 @@ def _reporter(progress: Progress, outage: Outage) -> "Callback":
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
             progress.gave_up(_trajectory_id(trial), _reason(trial.get_error()))
+            tracking.ended(_trajectory_id(trial), failed=True)
 
     return Reporter()

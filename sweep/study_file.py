@@ -13,8 +13,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sweep.analysis_plan import AnalysisPlan
+from sweep.data_sections import SOURCES, PluginData
 from sweep.fields import did_you_mean
-from sweep.study import ImdbData, Study, SyntheticData, TableData
+from sweep.study import Study
 from trainables.errors import RequestError
 
 
@@ -106,9 +107,9 @@ def _explain(path: Path, raw: object, overridden: Sequence[str], detail: Mapping
     if detail["type"] == "extra_forbidden":
         return f"{place}: unknown key {dotted}{did_you_mean(keys[-1], _siblings(keys[:-1], raw))}"
     if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        sources = ("imdb", "csv", "synthetic")
         given = raw.get("data", {}).get("source") if isinstance(raw, dict) and isinstance(raw.get("data"), dict) else None
-        return f"{place}: data.source = {given!r} must be one of {', '.join(sources)}{did_you_mean(given, sources)}"
+        rule = f"one of {', '.join(SOURCES)}, or a plug-in as package.module:name{did_you_mean(given, SOURCES)}"
+        return f"{place}: data.source = {given!r} must be {rule}"
     if detail["type"] == "value_error" and isinstance(detail["input"], dict | BaseModel) and " must " in detail["msg"]:
         return ": ".join(filter(None, (place, dotted, detail["msg"].removeprefix("Value error, "))))
     rule = re.sub(r"^\w+ should (be a valid )?(be )?", lambda found: "be " if "be" in found[0] else "", detail["msg"])
@@ -146,7 +147,7 @@ def _without_tags(raw: object, location: Sequence[int | str]) -> list[int | str]
 
 
 def _is_union_member(key: int | str) -> bool:
-    return str(key) in ("imdb", "csv", "synthetic") or any(mark in str(key) for mark in "[(") or key in ("int", "float", "str")
+    return key in SOURCES or key == "plugin" or any(mark in str(key) for mark in "[(") or key in ("int", "float", "str")
 
 
 def _siblings(parents: Sequence[int | str], raw: object) -> list[str]:
@@ -155,7 +156,7 @@ def _siblings(parents: Sequence[int | str], raw: object) -> list[str]:
     for key in parents:
         if key == "data":
             given = raw.get("data", {}).get("source") if isinstance(raw, dict) else None
-            section = {"imdb": ImdbData, "csv": TableData}.get(str(given), SyntheticData)
+            section = SOURCES.get(str(given), PluginData)
         else:
             section = section.model_fields[key].annotation
             section = next((kind for kind in typing.get_args(section) if kind is not type(None)), section)

@@ -6,18 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from trainables.acquisition import (
-    ACQUISITIONS,
-    bald,
-    constant,
-    entropy,
-    least_confidence,
-    margin,
-    mean_std,
-    select,
-    variation_ratio,
-)
+from trainables.acquisition import ACQUISITIONS, select
 from trainables.arrays import Floats
+from trainables.scores import bald, constant, entropy, least_confidence, margin, mean_std, variation_ratio
 
 CERTAIN_OPPOSITE = [[1.0, 0.0], [0.0, 1.0]]
 LN2, LN4 = np.log(2), np.log(4)

@@ -15,8 +15,8 @@ import torch
 from benchmarks import mc_scoring, precision, training, trajectory
 from benchmarks.reviews import invented_reviews
 from tests.conftest import SpecFactory
-from trainables.mc_dropout import deterministic_log_probs
-from trainables.model import initial_weights
+from trainables.lstm import Lstm
+from trainables.mc_dropout import Distributions
 from trainables.spec import Execution
 
 TINY = "--rounds 2 --labels 40 --acquire 8 --subsample 80 --mc-passes 2 --gradient-steps 2 --embedding-dim 4 --hidden-dim 4".split()
@@ -76,10 +76,10 @@ def test_scoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_loop_of_the_benchmark_is_the_network(spec: SpecFactory) -> None:
     """Without dropout the usual loop gives what the project's network gives: the same work is compared."""
-    weights = {name: 3 * value for name, value in initial_weights(spec(), mc_scoring.VOCABULARY + 2, 2, 0).items()}
+    weights = {name: 3 * value for name, value in Lstm(spec(), Execution()).initial_weights(mc_scoring.VOCABULARY + 2, 2, 0).items()}
     reviews = invented_reviews(5, 12)
     found = mc_scoring.loop_log_probs(weights, torch.from_numpy(reviews.token_ids_NL), torch.from_numpy(reviews.lengths_N), 0.0)
-    expected = deterministic_log_probs(weights, spec(), reviews, np.arange(5), Execution())
+    expected = Distributions(Lstm(spec(), Execution()), weights, reviews, np.arange(5)).deterministic()
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 

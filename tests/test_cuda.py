@@ -8,8 +8,8 @@ from tests.conftest import SpecFactory
 from tests.test_trajectory import science
 from trainables.corpus import Corpus
 from trainables.execution import make_deterministic
-from trainables.mc_dropout import mc_log_probs
-from trainables.model import initial_weights
+from trainables.lstm import Lstm
+from trainables.mc_dropout import Distributions
 from trainables.spec import Execution
 from trainables.trajectory import rounds
 
@@ -32,11 +32,11 @@ def test_scores_agree_with_the_cpu_and_do_not_depend_on_the_batch(
 ) -> None:
     make_deterministic(CUDA)
     one = spec(precision=precision)
-    weights = initial_weights(spec(), corpus.num_embeddings, 2, 0)
+    weights = Lstm(spec(), Execution()).initial_weights(corpus.num_embeddings, 2, 0)
     on_gpu = {name: value.cuda() for name, value in weights.items()}
     rows = np.arange(40)
-    on_cpu = mc_log_probs(weights, one, corpus.train, rows, round_=0, passes=3, execution=Execution())
+    on_cpu = Distributions(Lstm(one, Execution()), weights, corpus.train, rows).stacked(3, 0)
     for batch in (64, 7):
         execution = Execution(device="cuda", scoring_batch=batch)
-        found = mc_log_probs(on_gpu, one, corpus.train, rows, round_=0, passes=3, execution=execution)
+        found = Distributions(Lstm(one, execution), on_gpu, corpus.train, rows).stacked(3, 0)
         np.testing.assert_allclose(found, on_cpu, atol=tolerance)

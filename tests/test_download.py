@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from sweep.data import load_corpus
-from sweep.study import ImdbData
+from sweep.data_sections import ImdbData
 from trainables.errors import RequestError
 from trainables.sources.download import download
 

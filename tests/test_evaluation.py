@@ -6,8 +6,8 @@ import pytest
 from tests.conftest import SpecFactory
 from trainables.corpus import Corpus
 from trainables.evaluation import expected_calibration_error, metrics, predict
-from trainables.mc_dropout import mc_log_probs
-from trainables.model import initial_weights
+from trainables.lstm import Lstm
+from trainables.mc_dropout import Distributions
 from trainables.spec import Execution
 
 
@@ -28,10 +28,10 @@ def test_ece_pools_within_a_bin() -> None:
 
 
 def test_the_mc_prediction_is_the_mean_of_probabilities(spec: SpecFactory, corpus: Corpus) -> None:
-    weights = {name: 3 * value for name, value in initial_weights(spec(), corpus.num_embeddings, 2, 0).items()}
+    weights = {name: 3 * value for name, value in Lstm(spec(), Execution()).initial_weights(corpus.num_embeddings, 2, 0).items()}
     rows = np.arange(len(corpus.test))
-    passes = mc_log_probs(weights, spec(), corpus.test, rows, round_=1, passes=4, execution=Execution())
-    predicted = predict(weights, spec(), corpus.test, round_=1, mc_passes=4, execution=Execution())
+    passes = Distributions(Lstm(spec(), Execution()), weights, corpus.test, rows).stacked(4, 1)
+    predicted = predict(Lstm(spec(), Execution()), weights, corpus.test, round_=1, mc_passes=4)
     np.testing.assert_allclose(np.exp(predicted["mc"]), np.exp(passes).mean(axis=1), rtol=1e-5)
     assert np.abs(predicted["mc"] - predicted["deterministic"]).max() > 1e-3
-    assert set(predict(weights, spec(), corpus.test, round_=1, mc_passes=None, execution=Execution())) == {"deterministic"}
+    assert set(predict(Lstm(spec(), Execution()), weights, corpus.test, round_=1, mc_passes=None)) == {"deterministic"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from analysis.curves import alc, curves, labels_to_target
 from analysis.elsewhere import read_table
-from analysis.frames import Arm
+from sweep.arm import Arm
 from tests.planted import planted
 from trainables.errors import RequestError
 

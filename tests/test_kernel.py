@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 
 from tests.conftest import SpecFactory
 from trainables.build import COMPILERS, FLAGS, SOURCE, c_compiler
+from trainables.classifier import Weights
 from trainables.corpus import Corpus
 from trainables.kernel import Kernel, kernel
-from trainables.mc_dropout import mc_log_probs
-from trainables.model import Weights, initial_weights, torch_lstm
+from trainables.lstm import Lstm
+from trainables.mc_dropout import Distributions
+from trainables.model import torch_lstm
 from trainables.node import drawbacks
-from trainables.passes import Passes
 from trainables.processor import processor_flags
 from trainables.recurrence import CompiledLstm
 from trainables.spec import Execution, Pooling, Precision
@@ -86,15 +87,14 @@ class TestAgainstTorch:
     @pytest.mark.parametrize("hidden_dim", [5, 16, 40])
     def test_passes(self, spec: SpecFactory, corpus: Corpus, pooling: Pooling, hidden_dim: int) -> None:
         one = spec(hidden_dim=hidden_dim, pooling=pooling)
-        weights = {name: 3 * value for name, value in initial_weights(one, corpus.num_embeddings, 2, 0).items()}
+        weights = {name: 3 * value for name, value in Lstm(one, Execution()).initial_weights(corpus.num_embeddings, 2, 0).items()}
         rows = np.random.default_rng(0).permutation(len(corpus.train))
         compiled, by_torch = (
-            mc_log_probs(weights, one, corpus.train, rows, round_=0, passes=3, execution=Execution(compiled=which))
-            for which in (True, False)
+            Distributions(Lstm(one, Execution(compiled=which)), weights, corpus.train, rows).stacked(3, 0) for which in (True, False)
         )
         np.testing.assert_allclose(compiled, by_torch, atol=3e-6)
         rounded = spec(hidden_dim=hidden_dim, pooling=pooling, precision="bfloat16")
-        in_bfloat16 = mc_log_probs(weights, rounded, corpus.train, rows, round_=0, passes=3, execution=Execution())
+        in_bfloat16 = Distributions(Lstm(rounded, Execution()), weights, corpus.train, rows).stacked(3, 0)
         np.testing.assert_allclose(in_bfloat16, compiled, atol=0.05)
         assert (in_bfloat16 != compiled).any()
 
@@ -130,17 +130,19 @@ class TestAgainstTorch:
             torch.autograd.backward(first.sum())
 
     def test_a_token_beyond_the_vocabulary_is_refused(self, spec: SpecFactory, corpus: Corpus) -> None:
-        weights = initial_weights(spec(), corpus.num_embeddings - 1, 2, 0)
+        weights = Lstm(spec(), Execution()).initial_weights(corpus.num_embeddings - 1, 2, 0)
         with pytest.raises(IndexError, match=f"token id {corpus.num_embeddings - 1} in a vocabulary of {corpus.num_embeddings - 1}"):
-            Passes(spec(), Execution()).log_probs_NC(weights, corpus.train, np.arange(3))
+            Lstm(spec(), Execution()).log_probs_NC(weights, corpus.train, np.arange(3))
 
     def test_no_reviews_are_no_trouble(self, spec: SpecFactory, corpus: Corpus) -> None:
-        weights = initial_weights(spec(), corpus.num_embeddings, 2, 0)
-        assert Passes(spec(), Execution()).log_probs_NC(weights, corpus.train, np.arange(0)).shape == (0, 2)
+        weights = Lstm(spec(), Execution()).initial_weights(corpus.num_embeddings, 2, 0)
+        assert Lstm(spec(), Execution()).log_probs_NC(weights, corpus.train, np.arange(0)).shape == (0, 2)
 
     def test_a_whole_fit(self, spec: SpecFactory, corpus: Corpus) -> None:
-        start = initial_weights(spec(), corpus.num_embeddings, 2, 0)
-        compiled, by_torch = (fit(spec(), corpus.train, np.arange(30), start, 0, Execution(compiled=which)) for which in (True, False))
+        start = Lstm(spec(), Execution()).initial_weights(corpus.num_embeddings, 2, 0)
+        compiled, by_torch = (
+            fit(Lstm(spec(), Execution(compiled=which)), corpus.train, np.arange(30), start, 0) for which in (True, False)
+        )
         assert compiled.train_loss == pytest.approx(by_torch.train_loss, rel=1e-4)
         for name, value in by_torch.weights.items():
             torch.testing.assert_close(compiled.weights[name], value, atol=2e-3, rtol=0)
@@ -156,10 +158,10 @@ class TestAgainstTorch:
 
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
     def test_nan_stays_nan(self, spec: SpecFactory, corpus: Corpus, precision: Precision) -> None:
-        weights = initial_weights(spec(), corpus.num_embeddings, 2, 0)
+        weights = Lstm(spec(), Execution()).initial_weights(corpus.num_embeddings, 2, 0)
         weights["recurrent"][3, 2] = torch.nan
         one = spec(precision=precision, dropout_rate=0.0)
-        log_probs = mc_log_probs(weights, one, corpus.train, np.arange(5), round_=0, passes=1, execution=Execution())
+        log_probs = Distributions(Lstm(one, Execution()), weights, corpus.train, np.arange(5)).stacked(1, 0)
         assert np.isnan(log_probs[corpus.train.lengths_N[:5] > 1]).all()
 
 
@@ -176,11 +178,11 @@ class TestOtherProcessors:
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
     def test_passes(self, other: Kernel, spec: SpecFactory, corpus: Corpus, precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
         one = spec(hidden_dim=20, precision=precision)
-        weights = {name: 3 * value for name, value in initial_weights(one, corpus.num_embeddings, 2, 0).items()}
+        weights = {name: 3 * value for name, value in Lstm(one, Execution()).initial_weights(corpus.num_embeddings, 2, 0).items()}
         found = []
         for built in (native(), other):
             monkeypatch.setattr("trainables.passes.kernel", lambda built=built: built)
-            found.append(mc_log_probs(weights, one, corpus.train, np.arange(50), round_=0, passes=2, execution=Execution()))
+            found.append(Distributions(Lstm(one, Execution()), weights, corpus.train, np.arange(50)).stacked(2, 0))
         np.testing.assert_allclose(found[1], found[0], atol=3e-6 if precision == "float32" else 0.01)
 
 
@@ -205,9 +207,9 @@ class TestBuilding:
         monkeypatch.setenv("PATH", "")
         monkeypatch.delenv("CC", raising=False)
         assert kernel() is None
-        weights = initial_weights(spec(), corpus.num_embeddings, 2, 0)
+        weights = Lstm(spec(), Execution()).initial_weights(corpus.num_embeddings, 2, 0)
         rows = np.arange(10)
-        found = mc_log_probs(weights, spec(), corpus.train, rows, round_=0, passes=2, execution=Execution())
+        found = Distributions(Lstm(spec(), Execution()), weights, corpus.train, rows).stacked(2, 0)
         assert found.shape == (10, 2, 2)
 
     @needs_compiler
@@ -232,7 +234,7 @@ class TestBuilding:
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("AL_SWEEP_CACHE", str(tmp_path / "file"))
         assert kernel() is None
-        (text,) = drawbacks(Execution(), "float32")
+        (text,) = drawbacks(Execution(), "lstm", "float32")
         assert "the compiled LSTM cannot be kept or loaded" in text
         assert "set AL_SWEEP_CACHE to another folder" in text
 
@@ -245,7 +247,7 @@ class TestBuilding:
         monkeypatch.setenv("AL_SWEEP_CACHE", str(tmp_path))
         monkeypatch.delenv("CC", raising=False)
         assert kernel() is None
-        (text,) = drawbacks(Execution(), "float32")
+        (text,) = drawbacks(Execution(), "lstm", "float32")
         assert f"the C compiler {broken} fails (error: stdint.h not found); install a complete one" in text
         assert not (tmp_path / "kernels").exists()
 

@@ -45,6 +45,7 @@ class TestAWholeStudy:
             "plan.json",
             "report",
             "study.yaml",
+            "tensorboard",
             "test_labels.npy",
             "trajectories",
         ]

@@ -8,17 +8,18 @@ import torch
 
 from tests.conftest import SpecFactory
 from trainables.arrays import Floats, Rows
+from trainables.classifier import Weights, dropout_mask
 from trainables.corpus import Corpus
-from trainables.mc_dropout import Distributions, ThinnedNetworks, deterministic_log_probs, in_parts, mc_log_probs
-from trainables.model import SequenceMasks, Weights, dropout_mask, initial_weights, logits_BC, torch_lstm
-from trainables.passes import Passes
+from trainables.lstm import Lstm
+from trainables.mc_dropout import Distributions, ThinnedNetworks, in_parts
+from trainables.model import SequenceMasks, logits_BC, torch_lstm
 from trainables.spec import Execution, TrajectorySpec
 
 V, C = 30, 3
 
 
 def tiny_weights(spec: TrajectorySpec) -> Weights:
-    return initial_weights(spec, V, C, 0)
+    return Lstm(spec, Execution()).initial_weights(V, C, 0)
 
 
 def batch(lengths: list[int], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,7 +78,7 @@ def test_a_thinned_network_is_the_recurrent_mask_held_over_time(spec: SpecFactor
     """(h*z) W^T = h (diag(z) W^T): masking columns of the weights equals masking the state at every step."""
     tiny = spec(dropout_rate=0.5, word_dropout=0.0, input_dropout=0.0, output_dropout=0.0)
     weights = tiny_weights(tiny)
-    thinned = ThinnedNetworks(weights, tiny, 0).of_pass(0)
+    thinned = ThinnedNetworks(Lstm(tiny, Execution()), weights, 0).of_pass(0)
     mask_H = (thinned["recurrent"] / weights["recurrent"])[0]
     assert set(mask_H.round(decimals=4).tolist()) == {0.0, 2.0}
     ids, lengths = batch([6])
@@ -89,7 +90,7 @@ def test_sequence_masks_and_thinned_weights_are_the_same_thing(spec: SpecFactory
     """Training masks a review's words, inputs and outputs; a thinned network masks the weights: one mathematics."""
     tiny = spec(dropout_rate=0.5, recurrent_dropout=0.0)
     weights = tiny_weights(tiny)
-    thinned = ThinnedNetworks(weights, tiny, 0).of_pass(3)
+    thinned = ThinnedNetworks(Lstm(tiny, Execution()), weights, 0).of_pass(3)
     ids, lengths = batch([5])
     word_V = (thinned["embedding"] / weights["embedding"])[:, 0]
     masks = SequenceMasks(
@@ -110,7 +111,7 @@ def test_dropout_masks_have_mean_one() -> None:
 class TestThinnedNetworksOnAPool:
     @pytest.fixture
     def weights(self, spec: SpecFactory, corpus: Corpus) -> Weights:
-        return {name: 3 * value for name, value in initial_weights(spec(), corpus.num_embeddings, 2, 0).items()}
+        return {name: 3 * value for name, value in Lstm(spec(), Execution()).initial_weights(corpus.num_embeddings, 2, 0).items()}
 
     @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
     def test_a_reviews_distributions_do_not_depend_on_its_company(
@@ -119,10 +120,10 @@ class TestThinnedNetworksOnAPool:
         """By the kernel to the last bit; by torch to rounding."""
         rows = np.arange(40)
         tiny = spec(precision=precision)
-        together = mc_log_probs(weights, tiny, corpus.train, rows, round_=1, passes=4, execution=Execution(compiled=compiled))
+        together = Distributions(Lstm(tiny, Execution(compiled=compiled)), weights, corpus.train, rows).stacked(4, 1)
         for other_rows, batch_size, threads in ((rows[::-1], 16, 1), (rows[5:9], 3, 3), (rows[7:8], 1, 1), (rows[3:30], 8, 2)):
             execution = Execution(compiled=compiled, scoring_batch=batch_size, threads=threads)
-            apart = mc_log_probs(weights, tiny, corpus.train, other_rows, round_=1, passes=4, execution=execution)
+            apart = Distributions(Lstm(tiny, execution), weights, corpus.train, other_rows).stacked(4, 1)
             if compiled:
                 assert (apart == together[other_rows]).all()
             else:
@@ -130,7 +131,7 @@ class TestThinnedNetworksOnAPool:
 
     def test_parts_change_nothing(self, spec: SpecFactory, corpus: Corpus, weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
         def first_class(rows: Rows) -> Floats:
-            log_probs = mc_log_probs(weights, spec(), corpus.train, rows, round_=0, passes=2, execution=Execution(scoring_batch=8))
+            log_probs = Distributions(Lstm(spec(), Execution(scoring_batch=8)), weights, corpus.train, rows).stacked(2, 0)
             return np.asarray(log_probs[:, :, 0].mean(axis=1))
 
         rows = np.random.default_rng(0).permutation(50)
@@ -144,32 +145,35 @@ class TestThinnedNetworksOnAPool:
         """Dropout of the pooled output alone: one pass through the LSTM for all T, to the bits of T passes."""
         only_output = spec(word_dropout=0.0, input_dropout=0.0, recurrent_dropout=0.0, dropout_rate=0.5)
         rows, execution = np.arange(20), Execution(compiled=compiled)
-        networks = ThinnedNetworks(weights, only_output, 0)
-        apart = [Passes(only_output, execution).log_probs_NC(networks.of_pass(t), corpus.train, rows) for t in range(3)]
+        networks = ThinnedNetworks(Lstm(only_output, Execution()), weights, 0)
+        apart = [Lstm(only_output, execution).log_probs_NC(networks.of_pass(t), corpus.train, rows) for t in range(3)]
         computed = []
-        compute = Passes.pooled_states
-        monkeypatch.setattr(Passes, "pooled_states", lambda *arguments: computed.append(1) or compute(*arguments))
-        together = Distributions(weights, only_output, corpus.train, rows, execution)
+        compute = Lstm.hidden_NH
+        monkeypatch.setattr(Lstm, "hidden_NH", lambda *arguments: computed.append(1) or compute(*arguments))
+        together = Distributions(Lstm(only_output, execution), weights, corpus.train, rows)
         assert (np.stack(list(together.of_passes(3, 0))) == np.stack(apart)).all()
-        assert (together.deterministic() == deterministic_log_probs(weights, only_output, corpus.train, rows, execution)).all()
+        assert (together.deterministic() == Distributions(Lstm(only_output, execution), weights, corpus.train, rows).deterministic()).all()
         assert len(computed) == 2  # once for all of them, once for the comparison in the line above
         assert (apart[0] != apart[1]).any()
 
     def test_a_smaller_t_is_the_beginning_of_a_larger(self, spec: SpecFactory, corpus: Corpus, weights: Weights) -> None:
         rows = np.arange(20)
-        few, many = (mc_log_probs(weights, spec(), corpus.train, rows, round_=2, passes=passes, execution=Execution()) for passes in (3, 7))
+        few, many = (Distributions(Lstm(spec(), Execution()), weights, corpus.train, rows).stacked(passes, 2) for passes in (3, 7))
         assert (many[:, :3] == few).all()
         assert (many[:, 3] != many[:, 2]).any()
 
     def test_without_dropout_every_pass_is_the_deterministic_network(self, spec: SpecFactory, corpus: Corpus, weights: Weights) -> None:
         rows = np.arange(20)
-        passes = mc_log_probs(weights, spec(dropout_rate=0.0), corpus.train, rows, round_=0, passes=3, execution=Execution())
-        deterministic = deterministic_log_probs(weights, spec(), corpus.train, rows, Execution())
+        passes = Distributions(Lstm(spec(dropout_rate=0.0), Execution()), weights, corpus.train, rows).stacked(3, 0)
+        deterministic = Distributions(Lstm(spec(), Execution()), weights, corpus.train, rows).deterministic()
         assert (passes == deterministic[:, None]).all()
 
     def test_networks_differ_by_seed_and_round_but_not_by_arm(self, spec: SpecFactory, corpus: Corpus, weights: Weights) -> None:
-        one = ThinnedNetworks(weights, spec(acquisition="bald", mc_passes=5), 1).of_pass(0)
-        same = ThinnedNetworks(weights, spec(acquisition="entropy", mc_passes=50), 1).of_pass(0)
+        one = ThinnedNetworks(Lstm(spec(acquisition="bald", mc_passes=5), Execution()), weights, 1).of_pass(0)
+        same = ThinnedNetworks(Lstm(spec(acquisition="entropy", mc_passes=50), Execution()), weights, 1).of_pass(0)
         assert all(torch.equal(one[name], same[name]) for name in one)
-        for other in (ThinnedNetworks(weights, spec(seed=1), 1).of_pass(0), ThinnedNetworks(weights, spec(), 2).of_pass(0)):
+        for other in (
+            ThinnedNetworks(Lstm(spec(seed=1), Execution()), weights, 1).of_pass(0),
+            ThinnedNetworks(Lstm(spec(), Execution()), weights, 2).of_pass(0),
+        ):
             assert not torch.equal(one["embedding"], other["embedding"])

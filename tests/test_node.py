@@ -19,7 +19,8 @@ from sweep.cluster import QUIET, preflight
 from sweep.launch import main
 from sweep.lease import held
 from sweep.runner import context_of
-from sweep.study import Resources, Study
+from sweep.sections import Resources
+from sweep.study import Study
 from tests.conftest import TINY_STUDY, StudyWriter
 from trainables import node
 from trainables.errors import NodeError, RequestError
@@ -103,17 +104,18 @@ class TestDrawbacks:
 
     def test_a_machine_without_a_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "")
-        (text,) = drawbacks(Execution(), "float32")
+        (text,) = drawbacks(Execution(), "lstm", "float32")
         assert text == "no C compiler (cc, gcc, clang) is installed; install one. Until then torch computes, passes in twice the time"
-        assert drawbacks(Execution(compiled=False), "float32") == []
-        assert drawbacks(Execution(device="cuda"), "float32") == []
+        assert drawbacks(Execution(compiled=False), "lstm", "float32") == []
+        assert drawbacks(Execution(device="cuda"), "lstm", "float32") == []
+        assert drawbacks(Execution(), "mlp", "bfloat16") == []
 
     def test_a_processor_without_bfloat16_products(self, monkeypatch: pytest.MonkeyPatch) -> None:
         old = SimpleNamespace(native_bfloat16=lambda: 0)
         monkeypatch.setattr(node, "load_library", lambda: (old, "0123"))
-        (text,) = drawbacks(Execution(), "bfloat16")
+        (text,) = drawbacks(Execution(), "lstm", "bfloat16")
         assert f"its processor ({processor_name()}) has no bfloat16 products" in text
-        assert drawbacks(Execution(), "float32") == []
+        assert drawbacks(Execution(), "lstm", "float32") == []
 
     def test_a_dry_run_tells(self, study_file: StudyWriter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         monkeypatch.setenv("PATH", "")
@@ -146,7 +148,7 @@ class TestPreflight:
         assert "1 machines, 1 of them for trials: storage, code and memory are in order" in self.ask(context)
 
     def test_drawbacks_are_told_by_machine_and_stop_nothing(self, context: TrialContext, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cluster, "_inspect", lambda context, precision: ([], [f"is slow in {precision}"] if precision else []))
+        monkeypatch.setattr(cluster, "_inspect", lambda context, network: ([], [f"is slow in {network[1]}"] if network else []))
         told = self.ask(context)
         assert re.search(rf"slower than it could be: {re.escape(platform.node())} \(\S+\): is slow in bfloat16", told)
         assert "storage, code and memory are in order" in told

@@ -7,7 +7,11 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.conftest import SpecFactory
+from sweep.folder import StudyFolder
+from sweep.plan import make_plan
+from sweep.status import main
+from sweep.study import Study
+from tests.conftest import TINY_STUDY, SpecFactory
 from tests.test_ledger import execute, sealed_science
 from trainables.corpus import Corpus
 from trainables.errors import StorageError
@@ -77,3 +81,17 @@ def test_a_store_that_does_not_answer_is_told_as_what_it_is(storage: Patient, se
     server.stop()
     with pytest.raises(StorageError, match=r"storage s3://sweeps/results/study\?.*still after 1 s"):
         storage.write("a", b"2")
+
+
+def test_the_status_of_a_study(uri: str, corpus: Corpus, capsys: pytest.CaptureFixture[str]) -> None:
+    study = Study.model_validate(TINY_STUDY)
+    folder = StudyFolder(open_patiently(uri, 1.0))
+    plan = make_plan(study, corpus)
+    folder.save(study, plan, corpus)
+    one = next(iter(plan.specs.values()))
+    execute(folder.trajectory(one.trajectory_id), one, corpus)
+    assert main([uri, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["trajectories"]["done"], found["rounds"]) == (1, one.num_rounds)
+    assert main([uri, "--disk", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kinds"]["rounds"]["files"] == one.num_rounds

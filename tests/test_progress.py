@@ -38,3 +38,58 @@ def test_no_time_is_told_before_a_round_is_finished(spec: SpecFactory) -> None:
     with Progress(console, {one.trajectory_id: one}, {one.trajectory_id: 1.0}, {}) as progress:
         progress.started(one.trajectory_id)
     assert "ETA ..." in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def last_frame(progress: Progress, width: int = 80) -> list[str]:
+    """What stands on a terminal of that width now."""
+    console = Console(file=io.StringIO(), width=width)
+    console.print(progress._display())
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_four_are_shown_each(spec: SpecFactory) -> None:
+    specs = {one.trajectory_id: one for seed in range(4) for one in [spec(acquisition="entropy", mc_passes=10, seed=seed)]}
+    progress = Progress(Console(file=Terminal(), width=80), specs, dict.fromkeys(specs, 4.0), {})
+    for trajectory_id in list(specs)[:2]:
+        progress.started(trajectory_id)
+    progress.round_finished(next(iter(specs)), 1)
+    assert last_frame(progress) == [
+        "0/4 trajectories · 2 running",
+        "1/16 rounds · 0 s · ETA 0 s",
+        "  entropy p=0.25 T=10, seed 0: round 2/4",
+        "  entropy p=0.25 T=10, seed 1: round 1/4",
+    ]
+
+
+def test_four_thousand_are_shown_by_arm(spec: SpecFactory) -> None:
+    """64 run at once: no line for each, none wrapped, and lost, failed and finished ones are counted where they belong."""
+    arms = [{"acquisition": "random"}, {"acquisition": "my_own_package.acquisition_functions:with_a_long_name", "mc_passes": 50}]
+    specs = {one.trajectory_id: one for seed in range(2000) for arm in arms for one in [spec(seed=seed, **arm)]}
+    progress = Progress(Console(file=Terminal(), width=80), specs, dict.fromkeys(specs, 4.0), {})
+    ids = list(specs)
+    for trajectory_id in ids[:64]:
+        progress.started(trajectory_id)
+    progress.ended(ids[0], None)
+    progress.ended(ids[1], "a loss of nan")
+    progress.lost(ids[2])
+    progress.started(ids[2])
+    progress.started(ids[2])
+    frame = last_frame(progress)
+    assert frame[0] == "1/4,000 trajectories · 62 running · 1 failed"
+    assert frame[2] == "  random p=0.25: 1/2,000, 31 running"
+    assert frame[3].startswith("  my_own_package.acquisition_functions:with_a_long_name p=0.25 T=50: 0/2,000")
+    assert len(frame) == 4
+    assert max(map(len, frame)) <= 80
+
+
+def test_many_arms_and_many_trials_are_the_totals_alone(spec: SpecFactory) -> None:
+    specs = {one.trajectory_id: one for seed in range(2) for p in range(11) for one in [spec(seed=seed, dropout_rate=p / 20)]}
+    progress = Progress(Console(file=Terminal(), width=80), specs, dict.fromkeys(specs, 4.0), {})
+    for trajectory_id in specs:
+        progress.started(trajectory_id)
+    assert len(last_frame(progress)) == 2

@@ -19,6 +19,17 @@ def told(**sections: Any) -> dict[str, Any]:
     return prospects(Study.model_validate(content))
 
 
+def test_batches_that_the_passes_cannot_tell_apart() -> None:
+    def warnings(passes: int) -> list[str]:
+        content = {**TINY_STUDY, "grid": {**TINY_STUDY["grid"], "acquisition": ["random", "batch_bald"], "mc_passes": [2, passes]}}
+        return [warning for warning in prospects(Study.model_validate(content))["warnings"] if warning.startswith("batch_bald")]
+
+    assert warnings(10) == []
+    (warning,) = warnings(5)
+    assert "5 passes hold 1.6 nats in all" in warning
+    assert "of a batch of 10" in warning
+
+
 def test_ten_seeds_by_hand() -> None:
     """2/1024 and 1/1024; dz 1.139 at .025 (Holm over two); Q1's power is .29 at an SD of one point (STATISTICS of the paired t test)."""
     found = told()

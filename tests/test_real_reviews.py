@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from sweep.data import load_corpus
-from sweep.study import ImdbData
+from sweep.data_sections import ImdbData
 from tests.launching import Launch
 
 PILOT = Path(__file__).parent.parent / "configs" / "imdb-pilot.yaml"

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from sweep import analysis_plan, reference, study
+from sweep import analysis_plan, data_sections, reference, sections, study
 from sweep.fields import AcquisitionName, Positive, Rate, Section
-from sweep.study import Grid, Protocol, Study
+from sweep.sections import Grid, Protocol
+from sweep.study import Study
 from trainables.acquisition import ACQUISITIONS
 
 PAGE = Path(__file__).parent.parent / "docs" / "study-file.md"
@@ -39,10 +40,10 @@ def test_the_command_prints_it_and_needs_neither_torch_nor_ray() -> None:
 
 
 def test_no_field_is_left_out() -> None:
-    kinds = {kind for module in (study, analysis_plan) for kind in vars(module).values() if isinstance(kind, type)}
-    sections = [kind for kind in kinds if issubclass(kind, Section) and kind is not Section]
+    kinds = {kind for module in (study, sections, data_sections, analysis_plan) for kind in vars(module).values() if isinstance(kind, type)}
+    own = [kind for kind in kinds if issubclass(kind, Section) and kind is not Section]
     documented = re.findall(r"^\| `(\w+)` \| .* \| .* \| \S.* \|$", reference.page(), flags=re.MULTILINE)
-    fields = [name for section in sections for name in section.model_fields]
+    fields = [name for section in own for name in section.model_fields]
     assert len(fields) > 50
     assert sorted(documented) == sorted([*fields, *ACQUISITIONS])
 
@@ -52,7 +53,15 @@ def test_no_field_is_left_out() -> None:
     [
         ("data (imdb)", "source", ["`imdb`", "required", "Which of the sources it is."]),
         ("data (csv)", "test_fraction", ["number, above 0, below 1", "`0.2`"]),
-        ("model", "hidden_dim", ["whole number, 1 or more", "`64`", "H, width of the LSTM's state."]),
+        (
+            "model",
+            "hidden_dim",
+            [
+                "whole number, 1 or more",
+                "`64`",
+                "H, width of what the output layer reads: the LSTM's state, or the hidden layer of the MLP.",
+            ],
+        ),
         (
             "model.site_dropout",
             "word",
@@ -65,7 +74,7 @@ def test_no_field_is_left_out() -> None:
             ["a list without repetition; a single value stands for a list of one; each: whole number, 1 or more", "`[10]`"],
         ),
         ("analysis.q1", "metric", ["`accuracy_deterministic` or `accuracy_mc`", '`"accuracy_deterministic"`']),
-        ("analysis.q1.arm", "acquisition", ["name of an acquisition function", "required"]),
+        ("analysis.q1.arm", "acquisition", ["name of an acquisition function, or of a plug-in as `package.module:name`", "required"]),
         ("analysis.q2", "delta", ["number, above 0, below 1", "`0.0025`"]),
     ],
 )
@@ -102,7 +111,9 @@ class Nameless(Section):
 def test_what_is_added_is_picked_up() -> None:
     text = "\n".join(reference.of_section("novelty", Novelty))
     assert "| `prices` | mapping of names to: number, above 0 | `{}` | Of machines. |" in text
-    assert "| `names` | list, each: name of an acquisition function | `[]` | Of functions. |" in text
+    assert (
+        "| `names` | list, each: name of an acquisition function, or of a plug-in as `package.module:name` | `[]` | Of functions. |" in text
+    )
     assert "| `one` | `a`, number, 0 or more, below 1 or `null` | `null` | One of many. |" in text
     assert text.count("### novelty.inner\n") == 2
     with pytest.raises(ValueError, match=r"Nameless.mute has no docstring; write what the field means below it"):
@@ -110,7 +121,7 @@ def test_what_is_added_is_picked_up() -> None:
 
 
 def test_the_defaults_are_those_of_the_schema() -> None:
-    for name, section in (("model", study.Model), ("training", study.Training), ("resources", study.Resources)):
+    for name, section in (("model", sections.Model), ("training", sections.Training), ("resources", sections.Resources)):
         for field, value in section().model_dump(mode="json").items():
             if not isinstance(value, dict):
                 printed = row(name, field)[1].strip("`")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sweep import schedule
 from sweep.cluster import places
 from sweep.schedule import END, Queue, makespan, order_of_starts
-from sweep.study import Resources
+from sweep.sections import Resources
 from tests.conftest import SpecFactory
 
 COSTS = st.lists(st.floats(0.1, 100) | st.sampled_from([1.0, 2.0, 30.0]), min_size=1, max_size=60)

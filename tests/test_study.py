@@ -8,7 +8,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.study import Protocol, Study
+from sweep.sections import Protocol
+from sweep.study import Study
 from sweep.study_file import load_study
 from tests.conftest import TINY_STUDY, StudyWriter
 from trainables.errors import RequestError
@@ -124,8 +125,14 @@ def test_overrides(study_file: StudyWriter) -> None:
         ({"protocol": {"label_budgets": {"start": 1, "stop": 9}}}, "must be a list of numbers of labels, or {start, stop, growth}"),
         ({"protocol": {"label_budgets": {"start": 9, "stop": 9, "step": 1}}}, "stop above start"),
         ({"protocol": {"eval_mc_budgets": [15]}}, "eval_mc_budgets [15] are not label budgets"),
-        ({"data": {"source": "imbd"}}, "data.source = 'imbd' must be one of imdb, csv, synthetic; did you mean imdb?"),
-        ({"model": {"site_dropout": {"word": 0.1, "input": 0.1, "recurrent": 0.1, "output": 0.1}}}, "at least one site must follow"),
+        (
+            {"data": {"source": "imbd"}},
+            "data.source = 'imbd' must be one of imdb, csv, features, synthetic, or a plug-in as package.module:name; did you mean imdb?",
+        ),
+        (
+            {"model": {"site_dropout": {"word": 0.1, "input": 0.1, "recurrent": 0.1, "output": 0.1}}},
+            "model.site_dropout: one site must follow grid.dropout_rate",
+        ),
         ({"study": "../escape"}, "study = '../escape' must"),
         ({"analysis": {"q3": {}}}, "unknown key analysis.q3"),
         ({"analysis": {"q1": {"margn": 0.01}}}, "unknown key analysis.q1.margn; did you mean margin?"),

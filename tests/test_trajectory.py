@@ -20,6 +20,7 @@ from trainables.trajectory import class_balance, initial_set, pool_subsample, ro
 ARMS = {
     "random": None, "softmax_entropy": None, "softmax_margin": None, "softmax_least_confidence": None,
     "entropy": 4, "margin": 4, "least_confidence": 4, "bald": 4, "mean_std": 4, "variation_ratio": 4,
+    "power_bald": 4, "epig": 4, "batch_bald": 4, "k_center": None, "badge": None,
 }  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def test_labelled_and_pool_are_disjoint_and_constant_together(
     assert len(set(labelled)) == 40
 
 
-@pytest.mark.parametrize("acquisition", ["bald", "mean_std", "variation_ratio"])
+@pytest.mark.parametrize("acquisition", ["bald", "mean_std", "variation_ratio", "power_bald", "epig", "batch_bald"])
 def test_one_pass_picks_as_random_does(spec: SpecFactory, corpus: Corpus, acquisition: str) -> None:
     assert acquired(run(spec(acquisition=acquisition, mc_passes=1), corpus)) == acquired(run(spec(), corpus))
 
@@ -82,7 +83,7 @@ def test_arms_differ_in_what_they_acquire(spec: SpecFactory, corpus: Corpus) -> 
 
 
 @settings(max_examples=8, deadline=None)
-@given(finished=st.integers(0, 4), arm=st.sampled_from(["random", "entropy", "bald"]), warm=st.booleans())
+@given(finished=st.integers(0, 4), arm=st.sampled_from(["random", "entropy", "bald", "batch_bald", "badge"]), warm=st.booleans())
 def test_going_on_is_the_same_as_never_having_stopped(spec: SpecFactory, corpus: Corpus, finished: int, arm: str, warm: bool) -> None:
     tiny = spec(acquisition=arm, mc_passes=ARMS[arm], warm_start=warm)
     whole = run(tiny, corpus)

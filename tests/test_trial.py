@@ -13,7 +13,7 @@ import torch
 from sweep.lease import held
 from sweep.outage import Outage
 from sweep.runner import context_of
-from sweep.study import Resources
+from sweep.sections import Resources
 from tests.conftest import SpecFactory
 from trainables import passes
 from trainables.corpus import Corpus

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from sweep import analysis_plan, study
+from sweep import analysis_plan, data_sections, sections, study
 from trainables.spec import Execution, TrajectorySpec
 
 ROOT = Path(__file__).parent.parent
@@ -37,10 +37,12 @@ def test_nothing_below_imports_above(path: Path) -> None:
 def test_who_may_know_ray_and_torch(path: Path) -> None:
     name = str(path.relative_to(ROOT))
     roots = {module.split(".")[0] for module in imports(path)}
-    if name not in ("sweep/cluster.py", "sweep/runner.py", "trainables/tune_trainable.py"):
+    if name not in ("sweep/cluster.py", "sweep/runner.py", "sweep/tracker_callbacks.py", "trainables/tune_trainable.py"):
         assert "ray" not in roots
     if not name.startswith("trainables/"):
         assert "torch" not in roots
+    if name != "sweep/tracker_callbacks.py":
+        assert not roots & {"mlflow", "wandb", "tensorboardX"}
 
 
 @pytest.mark.parametrize(
@@ -74,9 +76,8 @@ def test_every_field_has_a_reader() -> None:
     sites = {f"{site}_dropout" for site in ("word", "input", "recurrent", "output")}
     assert spec_fields - sites <= read
     assert {f.name for f in dataclasses.fields(Execution)} <= read
-    kinds = {kind for module in (study, analysis_plan) for kind in vars(module).values() if isinstance(kind, type)}
-    sections = [kind for kind in kinds if issubclass(kind, BaseModel)]
-    fields = {name for section in sections for name in section.model_fields}
+    kinds = {kind for module in (study, sections, data_sections, analysis_plan) for kind in vars(module).values() if isinstance(kind, type)}
+    fields = {name for section in kinds if issubclass(section, BaseModel) for name in section.model_fields}
     assert len(fields) > 30
     assert fields <= read | spec_fields
 

@@ -9,7 +9,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from trainables.arrays import Ids
+from trainables.arrays import Floats32, Ids
 from trainables.storage import write_durably
 
 PADDING, UNKNOWN = 0, 1
@@ -51,6 +51,9 @@ class Reviews:
     """Real tokens of each review, at least 1."""
     labels_N: Ids
     """Class of each review."""
+    features_NF: Floats32 | None = None
+    """Vectors that an encoder outside has made of the reviews, where there are any. Reviews of which nothing else is known have one
+    unknown word each, as a review without any word has."""
 
     def __len__(self) -> int:
         """The number of reviews."""
@@ -67,7 +70,7 @@ class Corpus:
     """Training and test reviews under one vocabulary."""
 
     source: str
-    """Where the reviews come from: imdb, csv or synthetic."""
+    """Where the reviews come from: imdb, csv, features, synthetic, or a plug-in's name with the hash of its source."""
     train: Reviews
     test: Reviews
     class_names: tuple[str, ...]
@@ -75,9 +78,16 @@ class Corpus:
     """V, rows of the embedding matrix: the words kept, padding and unknown."""
 
     @property
+    def num_inputs(self) -> int:
+        """What a classifier's first layer is as wide as: F where there are features, else V."""
+        features_NF = self.train.features_NF
+        return self.num_embeddings if features_NF is None else features_NF.shape[1]
+
+    @property
     def num_bytes(self) -> int:
         """What the arrays take in memory."""
-        return sum(array.nbytes for _, _, array in _arrays(self))
+        features = [reviews.features_NF for reviews in (self.train, self.test) if reviews.features_NF is not None]
+        return sum(array.nbytes for _, _, array in _arrays(self)) + sum(array.nbytes for array in features)
 
     @cached_property
     def digest(self) -> str:
@@ -87,7 +97,55 @@ class Corpus:
             for array in (reviews.token_ids_NL, reviews.lengths_N, reviews.labels_N):
                 sha.update(repr(array.shape).encode())
                 sha.update(np.ascontiguousarray(array, dtype="<i4").data)
+            if reviews.features_NF is not None:
+                sha.update(repr(reviews.features_NF.shape).encode())
+                sha.update(np.ascontiguousarray(reviews.features_NF, dtype="<f4").data)
         return f"{self.source}:{sha.hexdigest()}"
+
+
+def of_features(source: str, train: tuple[Floats32, Ids], test: tuple[Floats32, Ids], class_names: tuple[str, ...]) -> Corpus:
+    """A corpus of vectors, of which the words are not known: features (N, F) and labels (N,) of both parts."""
+
+    def reviews(features_NF: Floats32, labels_N: Ids) -> Reviews:
+        N = len(labels_N)
+        return Reviews(np.full((N, 1), UNKNOWN, dtype=np.int32), np.ones(N, dtype=np.int32), labels_N, features_NF)
+
+    return Corpus(source, reviews(*train), reviews(*test), class_names, UNKNOWN + 1)
+
+
+def check(corpus: Corpus) -> None:
+    """Refuse a corpus that cannot be computed with; what was made elsewhere may be anything.
+
+    Raises:
+        ValueError: what is wrong with which part.
+    """
+    for part, reviews in (("train", corpus.train), ("test", corpus.test)):
+        broken = [rule for rule, holds in _rules(corpus, reviews) if not holds]
+        if broken:
+            raise ValueError(f"its {part} reviews break a rule: {'; '.join(broken)}")
+    if len(corpus.class_names) < 2 or (corpus.train.features_NF is None) != (corpus.test.features_NF is None):
+        raise ValueError("it must have two classes or more, and features in both parts or in neither")
+
+
+def _rules(corpus: Corpus, reviews: Reviews) -> Iterator[tuple[str, bool]]:
+    """What must hold of a part, and whether it does."""
+    arrays = (reviews.token_ids_NL, reviews.lengths_N, reviews.labels_N)
+    ids_NL, lengths_N, labels_N = arrays
+    shaped = ids_NL.ndim == 2 and len(ids_NL) > 0 and lengths_N.shape == labels_N.shape == ids_NL.shape[:1]
+    yield "token_ids_NL (N, L), lengths_N (N,) and labels_N (N,) of one review or more", shaped
+    yield "they are int32", all(array.dtype == np.int32 for array in arrays)
+    if shaped:
+        V, C = corpus.num_embeddings, len(corpus.class_names)
+        yield f"lengths_N in 1..{ids_NL.shape[1]}", bool(lengths_N.min() >= 1 and lengths_N.max() <= ids_NL.shape[1])
+        yield f"token_ids_NL in 0..{V - 1}", bool(ids_NL.min() >= 0 and ids_NL.max() < V)
+        yield f"labels_N in 0..{C - 1}", bool(labels_N.min() >= 0 and labels_N.max() < C)
+    x_NF = reviews.features_NF
+    if x_NF is not None:
+        expected = (len(ids_NL), corpus.num_inputs if x_NF.ndim == 2 else "F")
+        yield (
+            f"features_NF {expected}, float32, finite",
+            x_NF.shape == expected and x_NF.dtype == np.float32 and bool(np.isfinite(x_NF).all()),
+        )
 
 
 def tokens(text: str) -> list[str]:

@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from trainables.arrays import Floats, Floats32, Ids
+from trainables.classifier import Classifier, Weights
 from trainables.corpus import Reviews
 from trainables.mc_dropout import Distributions
-from trainables.model import Weights
-from trainables.spec import Execution, TrajectorySpec
 
 ECE_BINS = 15
 
@@ -57,11 +56,9 @@ def expected_calibration_error(confidence_N: Floats, right_N: npt.NDArray[np.boo
     return float(np.abs(gap).sum() / len(confidence_N))
 
 
-def predict(
-    weights: Weights, spec: TrajectorySpec, reviews: Reviews, *, round_: int, mc_passes: int | None, execution: Execution
-) -> dict[str, Floats32]:
+def predict(classifier: Classifier, weights: Weights, reviews: Reviews, *, round_: int, mc_passes: int | None) -> dict[str, Floats32]:
     """(N, C) log-probabilities of all reviews by mode: ``deterministic``, and ``mc`` if a number of passes is given."""
-    distributions = Distributions(weights, spec, reviews, np.arange(len(reviews)), execution)
+    distributions = Distributions(classifier, weights, reviews, np.arange(len(reviews)))
     found = {"deterministic": distributions.deterministic()}
     if mc_passes:
         found["mc"] = distributions.mean(mc_passes, round_)

@@ -19,10 +19,8 @@ import torch
 from torch import Tensor
 
 from trainables.arrays import Floats, Rows
+from trainables.classifier import Classifier, Weights
 from trainables.corpus import Reviews
-from trainables.model import SITE_OF_MATRIX, Weights, dropout_mask
-from trainables.passes import Passes
-from trainables.spec import Execution, TrajectorySpec
 from trainables.streams import mc_masks, stream
 
 HELD_NUMBERS = 16_000_000
@@ -32,21 +30,19 @@ HELD_NUMBERS = 16_000_000
 class ThinnedNetworks:
     """The thinned networks of one trained network, one at a time, each written over the one before."""
 
-    def __init__(self, weights: Weights, spec: TrajectorySpec, round_: int) -> None:
+    def __init__(self, classifier: Classifier, weights: Weights, round_: int) -> None:
         """Nothing is drawn yet; what no mask touches is shared with `weights`."""
+        self._classifier = classifier
         self._weights = weights
-        self._spec = spec
         self._round = round_
-        self._thinned = weights | {matrix: torch.empty_like(weights[matrix]) for matrix in SITE_OF_MATRIX}
+        self._thinned = weights | {matrix: torch.empty_like(weights[matrix]) for matrix in classifier.sites}
 
     def of_pass(self, mc_pass: int) -> Weights:
         """The network of one MC pass, until the next: dropped word types are zero rows, dropped units zero columns, the rest 1/(1-p)."""
-        rng = stream(self._spec.seed, mc_masks(mc_pass), self._round)
-        for matrix, site in SITE_OF_MATRIX.items():
+        rng = stream(self._classifier.spec.seed, mc_masks(mc_pass), self._round)
+        for matrix in self._classifier.sites:
             whole = self._weights[matrix]
-            shape = (whole.shape[0], 1) if site == "word" else (1, whole.shape[1])
-            mask = torch.from_numpy(dropout_mask(rng, shape, self._spec.site_rate(site))).to(whole.device)
-            torch.mul(whole, mask, out=self._thinned[matrix])
+            torch.mul(whole, self._classifier.mask(rng, matrix, whole), out=self._thinned[matrix])
         return self._thinned
 
 
@@ -56,21 +52,25 @@ class Distributions:
     Where no mask touches what comes before the output layer, that is computed once for all of them.
     """
 
-    def __init__(self, weights: Weights, spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, execution: Execution) -> None:
+    def __init__(self, classifier: Classifier, weights: Weights, reviews: Reviews, rows_N: Rows) -> None:
         """Nothing is computed yet."""
+        self._classifier = classifier
         self._weights = weights
-        self._spec = spec
         self._reviews = reviews
         self._rows_N = rows_N
-        self._passes = Passes(spec, execution)
+
+    @cached_property
+    def hidden_NH(self) -> Tensor:
+        """(N, H): what the output layer reads, with dropout off."""
+        return self._classifier.compute_hidden(self._weights, self._reviews, self._rows_N)
 
     def deterministic(self) -> Floats:
         """(N, C) log-probabilities, in nats, of the network with dropout off (weight scaling)."""
-        return self._of(self._weights)
+        return self._classifier.log_probs_of_hidden(self._weights, self.hidden_NH)
 
     def of_passes(self, passes: int, round_: int) -> Iterator[Floats]:
         """(N, C) log-probabilities, in nats, of each thinned network of a round."""
-        networks = ThinnedNetworks(self._weights, self._spec, round_)
+        networks = ThinnedNetworks(self._classifier, self._weights, round_)
         return (self._of(networks.of_pass(t)) for t in range(passes))
 
     def mean(self, passes: int, round_: int) -> Floats:
@@ -80,29 +80,17 @@ class Distributions:
             np.logaddexp(sum_NC, log_probs_NC, out=sum_NC)
         return np.asarray(sum_NC - np.log(passes))
 
+    def stacked(self, passes: int, round_: int) -> Floats:
+        """(N, T, C) log-probabilities, in nats, of `passes` thinned networks of a round."""
+        log_probs_NTC = np.empty((len(self._rows_N), passes, len(self._weights["output_bias"])))
+        for t, log_probs_NC in enumerate(self.of_passes(passes, round_)):
+            log_probs_NTC[:, t] = log_probs_NC
+        return log_probs_NTC
+
     def _of(self, network: Weights) -> Floats:
-        if self._spec.lstm_drops:
-            return self._passes.log_probs_NC(network, self._reviews, self._rows_N)
-        return self._passes.log_probs_of_pooled(network, self._pooled_NH)
-
-    @cached_property
-    def _pooled_NH(self) -> Tensor:
-        return self._passes.pooled_states(self._weights, self._reviews, self._rows_N)
-
-
-def deterministic_log_probs(weights: Weights, spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, execution: Execution) -> Floats:
-    """(N, C) log-probabilities, in nats, of the network with dropout off (weight scaling)."""
-    return Distributions(weights, spec, reviews, rows_N, execution).deterministic()
-
-
-def mc_log_probs(
-    weights: Weights, spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, *, round_: int, passes: int, execution: Execution
-) -> Floats:
-    """(N, T, C) log-probabilities, in nats, of `passes` thinned networks."""
-    log_probs_NTC = np.empty((len(rows_N), passes, len(weights["output_bias"])))
-    for t, log_probs_NC in enumerate(Distributions(weights, spec, reviews, rows_N, execution).of_passes(passes, round_)):
-        log_probs_NTC[:, t] = log_probs_NC
-    return log_probs_NTC
+        if self._classifier.hidden_drops:
+            return self._classifier.log_probs_NC(network, self._reviews, self._rows_N)
+        return self._classifier.log_probs_of_hidden(network, self.hidden_NH)
 
 
 def in_parts(rows_N: Rows, numbers_per_review: int, compute: Callable[[Rows], Floats]) -> Floats:

@@ -1,7 +1,6 @@
-"""The LSTM classifier as a pure function of its weights, and the four places where dropout masks act.
+"""The LSTM network as a pure function of its weights, and the four places where dropout masks act.
 
-There is no module with a mode to forget: a network is a dictionary of weights, and the same function runs the deterministic
-network, a thinned one and a training step. Word embedding, one LSTM layer, pooling over the real tokens, linear layer.
+Word embedding, one LSTM layer, pooling over the real tokens, linear layer.
 
 Variational dropout (Gal & Ghahramani 2016, arXiv 1512.05287) draws each mask once per sequence and holds it over all time steps.
 For the recurrent state a mask z that a whole batch shares is the same as masking the columns of the recurrent weights,
@@ -11,7 +10,6 @@ deterministic network needs no scaling (weight scaling).
 ``nn.LSTM(dropout=...)`` acts between layers only and is not what is meant here.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,19 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.arrays import Floats32, Ids, Rows
+from trainables.arrays import Floats
+from trainables.classifier import Weights
 from trainables.processor import has_fast_bfloat16
 from trainables.spec import Pooling, Precision, TrajectorySpec
-from trainables.streams import INITIAL_WEIGHTS, stream
 
-Weights = dict[str, Tensor]
-"""embedding (V, E); input (4H, E); recurrent (4H, H); input_bias, recurrent_bias (4H); output (C, H); output_bias (C)."""
-
-Lstm = Callable[[Weights, Tensor, Tensor], Tensor]
+States = Callable[[Weights, Tensor, Tensor], Tensor]
 """What computes the states (L, B, H) from weights, inputs (L, B, E) and lengths (B,); `torch_lstm` unless told otherwise."""
 
 SITE_OF_MATRIX = {"embedding": "word", "input": "input", "recurrent": "recurrent", "output": "output"}
-"""The dropout site whose masks act on the columns (for the embedding: the rows) of each weight matrix."""
+"""The dropout site whose masks act on the columns (for the embedding: the rows) of each weight matrix: embedding (V, E); input (4H, E);
+recurrent (4H, H); output (C, H). Not masked: input_bias, recurrent_bias (4H); output_bias (C)."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +39,8 @@ class SequenceMasks:
     output_BH: Tensor
 
 
-def initial_weights(spec: TrajectorySpec, num_embeddings: int, num_classes: int, round_: int) -> Weights:
-    """Fresh float32 weights of one round on the CPU: embeddings N(0, embedding_std^2), all others U(-1/sqrt(H), 1/sqrt(H))."""
-    rng = stream(spec.seed, INITIAL_WEIGHTS, round_)
+def draw_weights(rng: np.random.Generator, spec: TrajectorySpec, num_embeddings: int, num_classes: int) -> dict[str, Floats]:
+    """Fresh weights: embeddings N(0, embedding_std^2), all others U(-1/sqrt(H), 1/sqrt(H))."""
     E, H = spec.embedding_dim, spec.hidden_dim
     bound = 1 / np.sqrt(H)
     shapes = {
@@ -57,17 +52,7 @@ def initial_weights(spec: TrajectorySpec, num_embeddings: int, num_classes: int,
         "output_bias": (num_classes,),
     }
     arrays = {"embedding": rng.normal(0, spec.embedding_std, (num_embeddings, E))}
-    arrays |= {name: rng.uniform(-bound, bound, shape) for name, shape in shapes.items()}
-    return {name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()}
-
-
-def weights_hash(weights: Weights) -> str:
-    """The first 16 hex digits of the SHA-256 of all weights: equal starts have equal hashes."""
-    sha = hashlib.sha256()
-    for name in sorted(weights):
-        sha.update(name.encode())
-        sha.update(weights[name].detach().cpu().numpy().tobytes())
-    return sha.hexdigest()[:16]
+    return arrays | {name: rng.uniform(-bound, bound, shape) for name, shape in shapes.items()}
 
 
 def torch_lstm(weights: Weights, x_LBE: Tensor, lengths_B: Tensor, precision: Precision = "float32") -> Tensor:
@@ -94,7 +79,7 @@ def logits_BC(
     lengths_B: Tensor,
     pooling: Pooling,
     masks: SequenceMasks | None = None,
-    lstm: Lstm = torch_lstm,
+    lstm: States = torch_lstm,
 ) -> Tensor:
     """Class logits of B reviews under one network.
 
@@ -110,7 +95,7 @@ def pooled_states(
     lengths_B: Tensor,
     pooling: Pooling,
     masks: SequenceMasks | None = None,
-    lstm: Lstm = torch_lstm,
+    lstm: States = torch_lstm,
 ) -> Tensor:
     """(B, H): the pooled LSTM states of B reviews, float32 whatever they were computed in."""
     x_LBE = torch.nn.functional.embedding(token_ids_BL.T, weights["embedding"])
@@ -132,16 +117,3 @@ def _pool(states_LBH: Tensor, lengths_B: Tensor, pooling: Pooling) -> Tensor:
         ended_LB = torch.arange(len(states_LBH), device=lengths_B.device)[:, None] >= lengths_B
         return states_LBH.masked_fill(ended_LB[:, :, None], -torch.inf).amax(dim=0)
     return states_LBH.sum(dim=0) / lengths_B[:, None]
-
-
-def batch_tensors(token_ids_NL: Ids, lengths_N: Ids, rows_B: Rows, device: str) -> tuple[Tensor, Tensor]:
-    """Token ids (B, L) cut to the longest of the chosen reviews, and their lengths (B,), on the device."""
-    lengths_B = lengths_N[rows_B].astype(np.int64)
-    token_ids_BL = token_ids_NL[rows_B, : int(lengths_B.max())]
-    return torch.from_numpy(token_ids_BL).to(device), torch.from_numpy(lengths_B).to(device)
-
-
-def dropout_mask(rng: np.random.Generator, shape: tuple[int, ...], rate: float) -> Floats32:
-    """Inverted-dropout mask: 0 with probability `rate`, else 1/(1-rate); drawn also at rate 0, so that streams stay in step."""
-    keep = rng.random(shape, dtype=np.float32) >= rate
-    return keep.astype(np.float32) / np.float32(1 - rate)

@@ -18,6 +18,7 @@ from pathlib import Path
 from trainables.build import NoKernelError, load_library
 from trainables.errors import NodeError
 from trainables.patience import open_patiently
+from trainables.plugins import check_version, load
 from trainables.processor import processor_name
 from trainables.spec import Execution, Precision
 from trainables.storage import Storage
@@ -57,6 +58,8 @@ class TrialContext:
     """Of the launching process."""
     patience_seconds: float
     """How long trouble of the storage is waited out."""
+    plugins: tuple[str, ...] = ()
+    """The plug-ins that trials use, as ``package.module:name@hash of its source``."""
 
 
 @cache
@@ -104,6 +107,14 @@ def problems(context: TrialContext) -> list[str]:
     return [*_code_problems(context), *_storage_problems(context), *_device_problems(context)]
 
 
+def plugin_problems(context: TrialContext) -> list[str]:
+    """Which plug-ins of a launch this machine cannot load.
+
+    It is asked before the first trial only: later, a plug-in that is missing fails its own trajectories, by name and round, and no others.
+    """
+    return [str(error) for stated in context.plugins for error in _plugin_errors(stated)]
+
+
 def check(context: TrialContext) -> None:
     """Raise NodeError, with the machine's name, if it cannot run trials of the launch."""
     found = problems(context)
@@ -111,9 +122,9 @@ def check(context: TrialContext) -> None:
         raise NodeError(f"{platform.node()}: " + "; ".join(found))
 
 
-def drawbacks(execution: Execution, precision: Precision) -> list[str]:
+def drawbacks(execution: Execution, classifier: str, precision: Precision) -> list[str]:
     """Why trials on this machine's CPU run slower than they could, each with its remedy; what they compute is the same to rounding."""
-    if execution.device != "cpu" or not execution.compiled:
+    if execution.device != "cpu" or not execution.compiled or classifier != "lstm":
         return []
     try:
         library, _ = load_library()
@@ -132,6 +143,15 @@ def _code_problems(context: TrialContext) -> list[str]:
     if here.packages != there.packages:
         return [f"has {', '.join(here.packages)}, the launch has {', '.join(there.packages)}; install constraints.txt on both"]
     return [f"has other code: {here.commit}, the launch has {there.commit}; bring the launch's code there (ray up does)"]
+
+
+def _plugin_errors(stated: str) -> list[ImportError]:
+    try:
+        check_version(stated)
+        load(stated.partition("@")[0], object, "object")
+    except ImportError as error:
+        return [error]
+    return []
 
 
 def _storage_problems(context: TrialContext) -> list[str]:

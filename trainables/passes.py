@@ -1,4 +1,4 @@
-"""One pass: the class log-probabilities of many reviews under one network. Every prediction of this project is made here.
+"""One pass of the LSTM: the class log-probabilities of many reviews under one network.
 
 Two engines compute a pass. On a CPU it is the kernel of ``lstm.c``: the vocabulary is projected once per network
 (nothing that can be known beforehand is computed per token), reviews run longest first without padding, and a review's result is the
@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.arrays import Floats, Rows
+from trainables.arrays import Rows
+from trainables.classifier import Weights, batch_of
 from trainables.corpus import Reviews
 from trainables.kernel import Kernel, kernel, kernel_gates, packed, whole_lanes
-from trainables.model import Weights, batch_tensors, output_logits, pooled_states, torch_lstm
+from trainables.model import output_logits, pooled_states, torch_lstm
 from trainables.spec import Execution, TrajectorySpec
 
 
@@ -29,34 +30,17 @@ def compiled_kernel(execution: Execution) -> Kernel | None:
     return kernel() if execution.compiled and execution.device == "cpu" else None
 
 
-class Passes:
-    """Makes passes of networks of one shape; what one pass allocates serves the next."""
-
-    def __init__(self, spec: TrajectorySpec, execution: Execution) -> None:
-        """Nothing is computed yet."""
-        compiled = compiled_kernel(execution)
-        self._engine = _TorchEngine(spec, execution) if compiled is None else _CompiledEngine(spec, execution, compiled)
-
-    def log_probs_NC(self, network: Weights, reviews: Reviews, rows_N: Rows) -> Floats:
-        """Log-probabilities, in nats, of the given reviews under `network`."""
-        return self.log_probs_of_pooled(network, self.pooled_states(network, reviews, rows_N))
-
-    def pooled_states(self, network: Weights, reviews: Reviews, rows_N: Rows) -> Tensor:
-        """(N, H): all of a pass but its output layer; the same for networks that differ in nothing else."""
-        with torch.inference_mode():
-            return self._engine.pooled_states(network, reviews, rows_N)
-
-    def log_probs_of_pooled(self, network: Weights, pooled_NH: Tensor) -> Floats:
-        """(N, C): what remains of a pass."""
-        with torch.inference_mode():
-            logits_NC = self._engine.logits(network, pooled_NH)
-            return np.asarray(torch.log_softmax(logits_NC.double(), dim=1).cpu().numpy())
+def engine(spec: TrajectorySpec, execution: Execution) -> "CompiledEngine | TorchEngine":
+    """What computes passes here."""
+    compiled = compiled_kernel(execution)
+    return TorchEngine(spec, execution) if compiled is None else CompiledEngine(spec, execution, compiled)
 
 
-class _CompiledEngine:
-    """By the kernel; threads share the reviews out among themselves."""
+class CompiledEngine:
+    """By the kernel; threads share the reviews out among themselves; what one pass allocates serves the next."""
 
     def __init__(self, spec: TrajectorySpec, execution: Execution, compiled: Kernel) -> None:
+        """Nothing is computed yet."""
         self._spec = spec
         self._threads = execution.threads
         self._kernel = compiled
@@ -64,6 +48,7 @@ class _CompiledEngine:
         self._checked: Reviews | None = None
 
     def pooled_states(self, network: Weights, reviews: Reviews, rows_N: Rows) -> Tensor:
+        """(N, H): all of a pass but its output layer."""
         spec = self._spec
         if reviews is not self._checked and len(reviews) and int(reviews.token_ids_NL.max()) >= len(network["embedding"]):
             raise IndexError(f"token id {reviews.token_ids_NL.max()} in a vocabulary of {len(network['embedding'])}")
@@ -84,6 +69,7 @@ class _CompiledEngine:
         return torch.from_numpy(pooled_NH)
 
     def logits(self, network: Weights, pooled_NH: Tensor) -> Tensor:
+        """(N, C): the output layer."""
         output_CH, bias_C = network["output"].double().numpy(), network["output_bias"].double().numpy()
         # einsum sums each product by itself; a matrix product's last bits would depend on the number of reviews
         return torch.from_numpy(np.einsum("nh,ch->nc", pooled_NH.double().numpy(), output_CH) + bias_C)
@@ -96,24 +82,27 @@ class _CompiledEngine:
         return self._table_VG
 
 
-class _TorchEngine:
+class TorchEngine:
     """By torch's fused LSTM, `scoring_batch` reviews of like length at a time."""
 
     def __init__(self, spec: TrajectorySpec, execution: Execution) -> None:
+        """Nothing is computed yet."""
         self._spec = spec
         self._execution = execution
 
     def pooled_states(self, network: Weights, reviews: Reviews, rows_N: Rows) -> Tensor:
+        """(N, H): all of a pass but its output layer."""
         spec, device, batch = self._spec, self._execution.device, self._execution.scoring_batch
         lstm = partial(torch_lstm, precision=spec.precision)
         order_N = np.argsort(reviews.lengths_N[rows_N], kind="stable")
         pooled_NH = network["output"].new_empty(len(rows_N), spec.hidden_dim)
         for start in range(0, len(rows_N), batch):
             positions_B = order_N[start : start + batch]
-            token_ids_BL, lengths_B = batch_tensors(reviews.token_ids_NL, reviews.lengths_N, rows_N[positions_B], device)
-            pooled_BH = pooled_states(network, token_ids_BL, lengths_B, spec.pooling, lstm=lstm)
+            those = batch_of(reviews, rows_N[positions_B], device)
+            pooled_BH = pooled_states(network, those.token_ids_BL, those.lengths_B, spec.pooling, lstm=lstm)
             pooled_NH[torch.from_numpy(positions_B).to(device)] = pooled_BH
         return pooled_NH
 
     def logits(self, network: Weights, pooled_NH: Tensor) -> Tensor:
+        """(N, C): the output layer."""
         return output_logits(network, pooled_NH)

@@ -8,12 +8,12 @@ the end is one `StorageError`, which the runner tells apart from a fault of the 
 import errno
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
 from trainables.errors import StorageError
-from trainables.storage import Storage, open_storage
+from trainables.storage import File, Storage, open_storage
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 10.0
@@ -85,6 +85,10 @@ class Patient:
     def names(self, folder: str = "") -> list[str]:
         """Sorted names in a folder."""
         return self._repeat(lambda: self._inner.names(folder))
+
+    def files(self, folder: str = "", without: Collection[str] = ()) -> list[File]:
+        """All files in and below a folder."""
+        return self._repeat(lambda: self._inner.files(folder, without))
 
     def rename(self, name: str, new_name: str) -> None:
         """Move bytes to another name."""

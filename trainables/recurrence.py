@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from trainables.classifier import Weights
 from trainables.kernel import Kernel, kernel_gates, packed, packed_backward, whole_lanes
-from trainables.model import Weights
 from trainables.spec import Precision
 
 SIZES = ("precision", "L", "B", "E", "H")

@@ -64,6 +64,11 @@ class Row:
     initial_weights_hash: str
     """Of the weights that the round started from: equal for all arms of a seed, unless warm-started."""
 
+    @property
+    def seconds(self) -> float:
+        """Of computing, in all."""
+        return self.train_seconds + self.score_seconds + self.evaluate_seconds
+
 
 PLACE_COLUMNS = frozenset({"train_seconds", "score_seconds", "evaluate_seconds", "tokens_per_second", "device"})
 """The columns that may differ between two executions of the same trajectory."""

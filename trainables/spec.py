@@ -12,6 +12,7 @@ behaviour; golden ids in the tests prove it.
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
@@ -27,6 +28,12 @@ FULL_DATA = "full_data"
 
 SITES = ("word", "input", "recurrent", "output")
 """The four places where dropout masks act (Gal & Ghahramani 2016, arXiv 1512.05287)."""
+
+SITES_OF = {"lstm": SITES, "mlp": ("input", "output")}
+"""The sites that a built-in classifier has; a plug-in may have any."""
+
+LATER_FIELDS: dict[str, Any] = {"classifier": "lstm", "plugins": ()}
+"""Fields that are younger than results that exist, with the value that means what was meant before them: left out of the canonical form."""
 
 Pooling = Literal["mean", "last", "max"]
 
@@ -48,10 +55,15 @@ class TrajectorySpec:
     mc_passes: int | None
     """T, thinned networks a score is computed from; null where the score needs none."""
 
+    classifier: str = "lstm"
+    """``lstm``, ``mlp`` (one hidden layer on given features) or a plug-in's name."""
+    plugins: tuple[str, ...] = ()
+    """Each plug-in that has a part in the trajectory, as ``package.module:name@hash of its source``, sorted."""
+
     embedding_dim: int
     """E, width of a word's embedding."""
     hidden_dim: int
-    """H, width of the LSTM's state."""
+    """H, width of what the output layer reads: the LSTM's state, or the hidden layer of the MLP."""
     pooling: Pooling
     """How the states of a review's real tokens become one vector."""
     precision: Precision
@@ -100,19 +112,23 @@ class TrajectorySpec:
         return self.dropout_rate if own is None else own
 
     @property
-    def is_deterministic(self) -> bool:
-        """True if no site drops anything: then every pass is the deterministic network."""
-        return all(self.site_rate(site) == 0 for site in SITES)
+    def sites(self) -> tuple[str, ...]:
+        """The sites at which the classifier can drop something."""
+        return SITES_OF.get(self.classifier, SITES)
 
     @property
-    def lstm_drops(self) -> bool:
+    def hidden_drops(self) -> bool:
         """Whether a pass differs from another in more than its output layer."""
-        return any(self.site_rate(site) > 0 for site in ("word", "input", "recurrent"))
+        return any(self.site_rate(site) > 0 for site in self.sites if site != "output")
 
     @property
     def num_rounds(self) -> int:
         """Rounds of the whole trajectory; one for the full-data model."""
         return 1 if self.label_budgets is None else len(self.label_budgets)
+
+    def gradient_steps(self, num_reviews: int) -> int:
+        """Gradient steps of a round that trains on `num_reviews`: max(min_steps, epochs * N / batch)."""
+        return max(self.min_steps, math.ceil(self.epochs * num_reviews / self.batch_size))
 
     def canonical_json(self) -> str:
         """All science fields and `SCIENCE_VERSION` as one JSON text: sorted keys, no spaces, plain types only.
@@ -120,8 +136,10 @@ class TrajectorySpec:
         Raises:
             TypeError: a field holds a type whose JSON form is not unique.
         """
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        stated = {name: _plain(name, value) for name, value in values.items() if LATER_FIELDS.get(name, ...) != value}
         return json.dumps(
-            {"science_version": SCIENCE_VERSION, **{f.name: _plain(f.name, getattr(self, f.name)) for f in fields(self)}},
+            {"science_version": SCIENCE_VERSION, **stated},
             sort_keys=True,
             separators=(",", ":"),
             allow_nan=False,
@@ -141,7 +159,7 @@ class TrajectorySpec:
         """
         values: dict[str, Any] = json.loads(text)
         version = values.pop("science_version", None)
-        if version != SCIENCE_VERSION or set(values) != {f.name for f in fields(cls)}:
+        if version != SCIENCE_VERSION or LATER_FIELDS.keys() | values.keys() != {f.name for f in fields(cls)}:
             raise ValueError(f"a spec of science version {version}; this code computes version {SCIENCE_VERSION}")
         frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**frozen)

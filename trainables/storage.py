@@ -10,10 +10,21 @@ rare writer in between.
 import errno
 import os
 import uuid
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import pyarrow.fs as pafs
+
+
+class File(NamedTuple):
+    """What a listing says of a file."""
+
+    name: str
+    """Relative to the folder that was listed, with ``/``."""
+    num_bytes: int
+    modified: float
+    """Seconds since 1970, by the clock of the storage; object stores tell whole seconds."""
 
 
 class Storage(Protocol):
@@ -40,6 +51,12 @@ class Storage(Protocol):
 
     def names(self, folder: str = "") -> list[str]:
         """Sorted names in a folder, without temporary files; empty if there is no such folder."""
+
+    def files(self, folder: str = "", without: Collection[str] = ()) -> list[File]:
+        """All files in and below a folder, temporary ones too, in no order; empty if there is no such folder.
+
+        What vanishes meanwhile is left out. `without` names folders, at any depth, that are not wanted.
+        """
 
     def rename(self, name: str, new_name: str) -> None:
         """Move bytes to another name."""
@@ -107,6 +124,10 @@ class LocalStorage:
         except FileNotFoundError:
             return []
 
+    def files(self, folder: str = "", without: Collection[str] = ()) -> list[File]:
+        """A walk through the folders, which enters none of those that are not wanted."""
+        return list(_walk(str(self.root / folder), "", frozenset(without)))
+
     def rename(self, name: str, new_name: str) -> None:
         """Atomic and flushed."""
         os.rename(self.root / name, self.root / new_name)
@@ -115,6 +136,24 @@ class LocalStorage:
     def remove(self, name: str) -> None:
         """Delete the file if it is there."""
         (self.root / name).unlink(missing_ok=True)
+
+
+def _walk(folder: str, prefix: str, without: Collection[str]) -> Iterator[File]:
+    """Files of a folder that others are writing to: any of them may be gone before it is looked at."""
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir():
+            if entry.name not in without:
+                yield from _walk(entry.path, f"{prefix}{entry.name}/", without)
+            continue
+        try:
+            facts = entry.stat()
+        except FileNotFoundError:
+            continue
+        yield File(prefix + entry.name, facts.st_size, facts.st_mtime)
 
 
 def write_durably(path: Path, data: bytes, *, replace: bool = True, anchor: Path | None = None) -> bool:
@@ -207,6 +246,14 @@ class ObjectStorage:
         """Objects and prefixes that do not begin with a dot."""
         selector = pafs.FileSelector(self._path(folder), allow_not_found=True)
         return sorted(info.base_name for info in self._filesystem.get_file_info(selector) if not info.base_name.startswith("."))
+
+    def files(self, folder: str = "", without: Collection[str] = ()) -> list[File]:
+        """One listing, a request for each thousand objects; asking folder by folder would be a request for each round and more."""
+        top = PurePosixPath(self._path(folder))
+        selector = pafs.FileSelector(str(top), allow_not_found=True, recursive=True)
+        found = [info for info in self._filesystem.get_file_info(selector) if info.type == pafs.FileType.File]
+        files = [File(info.path.removeprefix(f"{top}/"), info.size, (info.mtime_ns or 0) / 1e9) for info in found]
+        return [file for file in files if not set(without) & set(file.name.split("/")[:-1])]
 
     def rename(self, name: str, new_name: str) -> None:
         """A copy and a delete."""

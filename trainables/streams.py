@@ -16,6 +16,7 @@ BATCH_ORDER = "batch order"
 TRAINING_MASKS = "training masks"
 SUBSAMPLE_KEYS = "pool subsample keys"
 REVIEW_KEYS = "review keys"
+ACQUISITION_DRAWS = "draws of the acquisition function"
 
 
 def mc_masks(mc_pass: int) -> str:

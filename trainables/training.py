@@ -14,21 +14,17 @@ no checkpoint is ever chosen.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from trainables.arrays import Floats32, Ids, Rows
+from trainables.arrays import Ids, Rows
+from trainables.classifier import Classifier, Weights
 from trainables.corpus import Reviews
 from trainables.errors import ComputationError
-from trainables.model import SITE_OF_MATRIX, Lstm, SequenceMasks, Weights, batch_tensors, dropout_mask, logits_BC, torch_lstm
-from trainables.passes import compiled_kernel
-from trainables.recurrence import CompiledLstm
-from trainables.spec import Execution, TrajectorySpec
+from trainables.spec import TrajectorySpec
 from trainables.streams import BATCH_ORDER, TRAINING_MASKS, stream
 
 BUCKET_BATCHES = 16
@@ -49,39 +45,35 @@ class Fitted:
     """Real tokens that went through the network."""
 
 
-def gradient_steps(spec: TrajectorySpec, num_reviews: int) -> int:
-    """Gradient steps of a round that trains on `num_reviews`: max(min_steps, epochs * N / batch)."""
-    return max(spec.min_steps, math.ceil(spec.epochs * num_reviews / spec.batch_size))
+def prior_coefficients(classifier: Classifier, matrices: Iterable[str], num_reviews: int) -> dict[str, float]:
+    """l^2 / (2 N (1-p)) of each weight matrix, p being the rate of the matrix's own site, 0 for one that no mask touches."""
+    twice_n, l2 = 2 * num_reviews, classifier.spec.prior_length_scale**2
+    return {matrix: l2 / (twice_n * (1 - classifier.rate_of(matrix))) for matrix in matrices}
 
 
-def prior_coefficients(spec: TrajectorySpec, num_reviews: int) -> dict[str, float]:
-    """l^2 / (2 N (1-p)) of each weight matrix, p being the rate of the matrix's own site."""
-    twice_n = 2 * num_reviews
-    return {matrix: spec.prior_length_scale**2 / (twice_n * (1 - spec.site_rate(site))) for matrix, site in SITE_OF_MATRIX.items()}
-
-
-def fit(spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, start: Weights, round_: int, execution: Execution) -> Fitted:
+def fit(classifier: Classifier, reviews: Reviews, rows_N: Rows, start: Weights, round_: int) -> Fitted:
     """Train a copy of `start` on the given reviews.
 
     Raises:
         ComputationError: a loss that is not finite; the message has the step, the caller adds trajectory and round.
     """
-    steps = gradient_steps(spec, len(rows_N))
-    weights = {name: value.to(execution.device, copy=True).requires_grad_() for name, value in start.items()}
-    coefficients = prior_coefficients(spec, len(rows_N))
+    spec = classifier.spec
+    steps = spec.gradient_steps(len(rows_N))
+    weights = {name: value.to(classifier.execution.device, copy=True).requires_grad_() for name, value in start.items()}
+    matrices = [name for name, value in start.items() if value.ndim > 1]
+    coefficients = prior_coefficients(classifier, matrices, len(rows_N))
     optimizer = torch.optim.Adam(
         [{"params": [value], "weight_decay": 2 * coefficients.get(name, 0.0)} for name, value in weights.items()],
         lr=spec.learning_rate,
         fused=True,
     )
     masks_rng = stream(spec.seed, TRAINING_MASKS, round_)
-    lstm = _lstm(spec, execution)
     losses = np.empty(steps)
     tokens = 0
     for step, rows_B in enumerate(batches(spec, reviews.lengths_N[rows_N], rows_N, steps, round_)):
         for group in optimizer.param_groups:
             group["lr"] = spec.learning_rate * (1 - step / steps)
-        losses[step] = _gradient_step(spec, reviews, rows_B, weights, optimizer, masks_rng, execution.device, lstm)
+        losses[step] = _gradient_step(classifier, reviews, rows_B, weights, optimizer, masks_rng)
         tokens += int(reviews.lengths_N[rows_B].sum())
         if not np.isfinite(losses[step]):
             raise ComputationError(f"the training loss is {losses[step]} at gradient step {step} of {steps}")
@@ -94,35 +86,22 @@ def fit(spec: TrajectorySpec, reviews: Reviews, rows_N: Rows, start: Weights, ro
 
 
 def _gradient_step(
-    spec: TrajectorySpec,
+    classifier: Classifier,
     reviews: Reviews,
     rows_B: Rows,
     weights: Weights,
     optimizer: torch.optim.Optimizer,
     rng: np.random.Generator,
-    device: str,
-    lstm: Lstm,
 ) -> float:
     """One step of Adam; returns the batch's mean cross-entropy in nats before the step."""
-    token_ids_BL, lengths_B = batch_tensors(reviews.token_ids_NL, reviews.lengths_N, rows_B, device)
-    masks, recurrent_H = _training_masks(spec, token_ids_BL.cpu().numpy(), rng, device)
-    network = weights | {"recurrent": weights["recurrent"] * recurrent_H}
-    logits = logits_BC(network, token_ids_BL, lengths_B, spec.pooling, masks, lstm)
-    labels_B = torch.from_numpy(reviews.labels_N[rows_B].astype(np.int64)).to(device)
-    loss = torch.nn.functional.cross_entropy(logits, labels_B)
+    logits_BC = classifier.training_logits_BC(weights, reviews, rows_B, rng)
+    labels_B = torch.from_numpy(reviews.labels_N[rows_B].astype(np.int64)).to(logits_BC.device)
+    loss = torch.nn.functional.cross_entropy(logits_BC, labels_B)
     optimizer.zero_grad()
     torch.autograd.backward(loss)
-    torch.nn.utils.clip_grad_norm_(weights.values(), spec.gradient_clip)
+    torch.nn.utils.clip_grad_norm_(weights.values(), classifier.spec.gradient_clip)
     optimizer.step()
     return float(loss.detach())
-
-
-def _lstm(spec: TrajectorySpec, execution: Execution) -> Lstm:
-    """What computes the states, and their gradients."""
-    compiled = compiled_kernel(execution)
-    if compiled is None:
-        return partial(torch_lstm, precision=spec.precision)
-    return CompiledLstm(compiled, spec.precision)
 
 
 def batches(spec: TrajectorySpec, lengths_N: Ids, rows_N: Rows, steps: int, round_: int) -> Iterator[Rows]:
@@ -136,24 +115,3 @@ def batches(spec: TrajectorySpec, lengths_N: Ids, rows_N: Rows, steps: int, roun
         sorted_batches = bucket[np.argsort(-lengths_N[bucket], kind="stable")].reshape(-1, batch)
         for positions_B in rng.permutation(sorted_batches):
             yield rows_N[positions_B]
-
-
-def _training_masks(spec: TrajectorySpec, token_ids_BL: Ids, rng: np.random.Generator, device: str) -> tuple[SequenceMasks, Tensor]:
-    """Masks of one minibatch: word types, inputs and outputs per review; the recurrent mask (H,) shared by the batch."""
-    arrays = (
-        _word_mask_BL(token_ids_BL, rng, spec.site_rate("word")),
-        dropout_mask(rng, (len(token_ids_BL), spec.embedding_dim), spec.site_rate("input")),
-        dropout_mask(rng, (len(token_ids_BL), spec.hidden_dim), spec.site_rate("output")),
-        dropout_mask(rng, (spec.hidden_dim,), spec.site_rate("recurrent")),
-    )
-    word_BL, input_BE, output_BH, recurrent_H = (torch.from_numpy(array).to(device) for array in arrays)
-    return SequenceMasks(word_BL, input_BE, output_BH), recurrent_H
-
-
-def _word_mask_BL(token_ids_BL: Ids, rng: np.random.Generator, rate: float) -> Floats32:
-    """One draw per word type and review, at all its occurrences there: four times cheaper than a draw per review and vocabulary row."""
-    stride = int(token_ids_BL.max()) + 1
-    types = token_ids_BL + np.arange(len(token_ids_BL))[:, None] * stride
-    distinct, occurrence = np.unique(types, return_inverse=True)
-    mask: Floats32 = dropout_mask(rng, (len(distinct),), rate)[occurrence.reshape(token_ids_BL.shape)]
-    return mask

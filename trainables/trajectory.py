@@ -13,22 +13,24 @@ the same code as starting: `rounds` skips what is there.
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from trainables.acquisition import ACQUISITIONS, select
-from trainables.arrays import Floats, Floats32, Ids, Rows
+from trainables.arrays import Floats32, Ids, Rows
+from trainables.classifier import Weights, classifier_of, weights_hash
 from trainables.corpus import Corpus
 from trainables.errors import ComputationError, LedgerError
 from trainables.evaluation import metrics, predict
-from trainables.mc_dropout import deterministic_log_probs, in_parts, mc_log_probs
-from trainables.model import Weights, initial_weights, weights_hash
+from trainables.mc_dropout import Distributions
+from trainables.plugins import check_version
 from trainables.rounds import Round, Row
+from trainables.scoring import Scoring
 from trainables.spec import Execution, TrajectorySpec
-from trainables.streams import INITIAL_SET, REVIEW_KEYS, SUBSAMPLE_KEYS, VALIDATION_KEYS, stream
+from trainables.streams import INITIAL_SET, SUBSAMPLE_KEYS, VALIDATION_KEYS, stream
 from trainables.training import Fitted, fit
 
 SCORED_PER_ACQUIRED = 10
@@ -48,18 +50,26 @@ def rounds(spec: TrajectorySpec, corpus: Corpus, finished: Sequence[Round], exec
         Rounds k to the last, each complete.
 
     Raises:
-        ComputationError: a loss, score or metric that is not finite; names trajectory and round.
+        ComputationError: a loss, score or metric that is not finite, or a plug-in that fails; names trajectory and round.
         LedgerError: the finished rounds contradict the spec.
     """
-    steps = _Steps(spec, corpus, execution)
-    labelled, weights = steps.replay(finished)
+    with _named(spec, len(finished)):
+        steps = _Steps(spec, corpus, execution)
+        labelled, weights = steps.replay(finished)
     for number in range(len(finished), spec.num_rounds):
-        try:
+        with _named(spec, number):
             done, weights = steps.round(labelled, weights, number)
-        except ComputationError as error:
-            raise ComputationError(f"trajectory {spec.trajectory_id}, round {number}: {error}") from error
         labelled = np.concatenate([labelled, np.array(done.acquired, dtype=np.int64)])
         yield done
+
+
+@contextmanager
+def _named(spec: TrajectorySpec, number: int) -> Iterator[None]:
+    """Say of an error of the computation in which round of which trajectory it came."""
+    try:
+        yield
+    except (ComputationError, ImportError) as error:
+        raise ComputationError(f"trajectory {spec.trajectory_id}, round {number}: {error}") from error
 
 
 def initial_set(spec: TrajectorySpec, num_reviews: int) -> Rows:
@@ -101,9 +111,13 @@ class _Steps:
     """The steps of a round, for one trajectory."""
 
     def __init__(self, spec: TrajectorySpec, corpus: Corpus, execution: Execution) -> None:
+        for stated in spec.plugins:
+            check_version(stated)
         self.spec = spec
         self.corpus = corpus
         self.execution = execution
+        self.classifier = classifier_of(spec, execution)
+        self.scoring = Scoring(spec, corpus, self.classifier)
         self.device = torch.cuda.get_device_name() if execution.device == "cuda" else "cpu"
 
     def initial_set_hash(self) -> str | None:
@@ -164,15 +178,15 @@ class _Steps:
     def train(self, labelled: Rows, weights: Weights | None, number: int) -> _Trained:
         """Fit on the labelled set less its validation part; from fresh weights unless rounds start warm."""
         if weights is None or not self.spec.warm_start:
-            weights = initial_weights(self.spec, self.corpus.num_embeddings, len(self.corpus.class_names), number)
+            weights = self.classifier.initial_weights(self.corpus.num_inputs, len(self.corpus.class_names), number)
         keys_N = stream(self.spec.seed, VALIDATION_KEYS, 0).random(len(self.corpus.train))[labelled]
         num_validation = int(self.spec.validation_fraction * len(labelled))
         by_key = labelled[np.argsort(keys_N, kind="stable")]
         kept_out, trained_on = by_key[:num_validation], labelled[~np.isin(labelled, by_key[:num_validation])]
-        fitted = fit(self.spec, self.corpus.train, trained_on, weights, number, self.execution)
+        fitted = fit(self.classifier, self.corpus.train, trained_on, weights, number)
         accuracy = None
         if num_validation:
-            log_probs_NC = deterministic_log_probs(fitted.weights, self.spec, self.corpus.train, kept_out, self.execution)
+            log_probs_NC = Distributions(self.classifier, fitted.weights, self.corpus.train, kept_out).deterministic()
             accuracy = float((log_probs_NC.argmax(axis=1) == self.corpus.train.labels_N[kept_out]).mean())
         return _Trained(fitted, weights_hash(weights), accuracy)
 
@@ -180,7 +194,7 @@ class _Steps:
         """Test log-probabilities by mode: ``deterministic``, and ``mc`` at the MC evaluation budgets."""
         spec = self.spec
         mc_passes = spec.eval_mc_passes if num_labelled in spec.eval_mc_budgets else None
-        return predict(network, spec, self.corpus.test, round_=number, mc_passes=mc_passes, execution=self.execution)
+        return predict(self.classifier, network, self.corpus.test, round_=number, mc_passes=mc_passes)
 
     def acquire(self, network: Weights, labelled: Rows, number: int) -> tuple[Rows, int]:
         """The reviews chosen from the pool, best first, and the tokens that scoring read."""
@@ -189,25 +203,7 @@ class _Steps:
             return np.empty(0, dtype=np.int64), 0
         batch = budgets[number + 1] - budgets[number]
         candidates = pool_subsample(self.spec, len(self.corpus.train), labelled, batch, number)
-        function = ACQUISITIONS[self.spec.acquisition]
-        passes = {"none": 0, "deterministic": 1, "mc": self.spec.mc_passes or 0}[function.prediction]
-        numbers = passes * len(self.corpus.class_names)
-        scores_N = in_parts(candidates, numbers, lambda rows: function.score(self.log_probs_NTC(network, rows, number)))
-        if not np.isfinite(scores_N).all():
-            raise ComputationError(f"{self.spec.acquisition} gave {(~np.isfinite(scores_N)).sum()} scores that are not finite")
-        keys_N = stream(self.spec.seed, REVIEW_KEYS, number).random(len(self.corpus.train))[candidates]
-        return candidates[select(scores_N, keys_N, batch)], passes * int(self.corpus.train.lengths_N[candidates].sum())
-
-    def log_probs_NTC(self, network: Weights, rows: Rows, number: int) -> Floats:
-        """What the acquisition function reads of the given training reviews; T = 0 where it reads nothing."""
-        spec, train = self.spec, self.corpus.train
-        match ACQUISITIONS[spec.acquisition].prediction:
-            case "none":
-                return np.empty((len(rows), 0, len(self.corpus.class_names)))
-            case "deterministic":
-                return deterministic_log_probs(network, spec, train, rows, self.execution)[:, None]
-            case "mc":
-                return mc_log_probs(network, spec, train, rows, round_=number, passes=spec.mc_passes or 1, execution=self.execution)
+        return self.scoring.choose(network, labelled, candidates, batch, number)
 
     def metric_columns(self, predictions: dict[str, Floats32]) -> dict[str, Any]:
         """The row's metrics of both modes; None for a mode that was not measured."""

@@ -25,7 +25,7 @@ from trainables.errors import NodeError, StorageError, SupersededError
 from trainables.ledger import Ledger
 from trainables.node import TRAJECTORIES, TrialContext, check
 from trainables.patience import Patient
-from trainables.rounds import Round
+from trainables.rounds import Round, Row
 from trainables.spec import TrajectorySpec
 from trainables.storage import open_storage
 
@@ -76,7 +76,8 @@ class TrajectoryTrainable(Trainable):
         """Finish one round; the last one seals the ledger.
 
         Returns:
-            ``done``, ``rounds`` (finished so far), ``error`` (None, or why the trial ended), and ``storage_failed``.
+            ``done``, ``rounds`` (finished so far), ``row`` (of the round that was finished now; None if none was), ``error`` (None, or
+            why the trial ended), and ``storage_failed``.
         """
         try:
             return self._next_round()
@@ -94,9 +95,11 @@ class TrajectoryTrainable(Trainable):
                 return self._result()
             return self._result(self._record(error))
 
-    def _result(self, error: str | None = None, *, done: bool = False, storage_failed: bool = False) -> dict[str, Any]:
+    def _result(
+        self, error: str | None = None, *, row: Row | None = None, done: bool = False, storage_failed: bool = False
+    ) -> dict[str, Any]:
         done = done or error is not None
-        return {"done": done, "rounds": self._ledger.num_rounds, "error": error, "storage_failed": storage_failed}
+        return {"done": done, "rounds": self._ledger.num_rounds, "row": row, "error": error, "storage_failed": storage_failed}
 
     def _may_shrink(self, error: Exception) -> bool:
         """Whether memory ran out with the batch that was asked for; the smaller one is tried once."""
@@ -122,7 +125,7 @@ class TrajectoryTrainable(Trainable):
         done = self._ledger.num_rounds == self._spec.num_rounds
         if done:
             self._ledger.seal()
-        return self._result(done=done)
+        return self._result(row=finished_round.row if finished_round else None, done=done)
 
     def _record(self, error: Exception) -> str:
         """Write the failure to the ledger, if that can still be done, and return it as a line."""

@@ -9,9 +9,7 @@ import pandas as pd
 
 from trainables.corpus import Texts
 from trainables.errors import RequestError
-from trainables.streams import stream
-
-SPLIT = "test split"
+from trainables.sources import held_out
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class TableSource:
         if self.test_path:
             train, test = table, self._table(self.test_path)
         else:
-            is_test_N = self._split(table[self.label].to_numpy())
+            is_test_N = held_out(table[self.label].to_numpy(), self.test_fraction, self.split_seed)
             train, test = table[~is_test_N], table[is_test_N]
         classes = sorted(train[self.label].unique().tolist(), key=lambda value: (isinstance(value, str), value))
         self._check(classes, train, test)
@@ -74,15 +72,6 @@ class TableSource:
         if not table[self.label].map(pd.api.types.is_hashable).all():
             raise RequestError(f"{path}: column {self.label!r} holds lists; a label is one word or number")
         return table
-
-    def _split(self, labels_N: np.ndarray[tuple[int], np.dtype[np.object_]]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """True for the reviews to test on: the same share of every class, at least one of each."""
-        is_test_N = np.zeros(len(labels_N), dtype=bool)
-        for value in sorted(set(labels_N)):
-            rows = np.flatnonzero(labels_N == value)
-            chosen = stream(self.split_seed, f"{SPLIT} {value}", 0).permutation(rows)
-            is_test_N[chosen[: max(1, round(self.test_fraction * len(rows)))]] = True
-        return is_test_N
 
     def _check(self, classes: list[object], train: pd.DataFrame, test: pd.DataFrame) -> None:
         if len(train) == 0 or len(test) == 0:

@@ -1,0 +1,147 @@
+"""The command ``python -m trainables.calibration``: how fast this machine trains, scores and chooses, measured in about a second.
+
+A process of its own, because it needs torch, which whoever plans a study does not load. It reads a request as JSON from standard input and
+writes rates as JSON to standard output. What is timed are the functions that trajectories are made of, on made-up reviews of the lengths
+that the real ones have: a rate per token from elsewhere knows neither this processor nor these widths, and a whole small trajectory would
+not tell its parts.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainables.acquisition import AcquisitionFunction, acquisition_function, select_greedily
+from trainables.classifier import Classifier, classifier_of
+from trainables.corpus import Reviews
+from trainables.execution import make_deterministic
+from trainables.mc_dropout import ThinnedNetworks
+from trainables.spec import Execution, TrajectorySpec
+from trainables.training import fit
+
+MEASURED_SECONDS = 0.4
+"""Of each part."""
+
+ROUND_SECONDS = 0.03
+"""Of a round beside what is measured: its file in the ledger, metrics, and what the trial says to the driver."""
+
+FEW, MANY = 50, 600
+"""Reviews of a small and of a large pass."""
+
+CHOSEN_OF, CHOSEN = 400, 30
+"""Reviews that a batch-aware function is timed on, and the batch."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be measured."""
+
+    spec: TrajectorySpec
+    """A trajectory like those of the study."""
+    execution: Execution
+    acquisitions: dict[str, int]
+    """Names of the acquisition functions, each with its T."""
+    num_inputs: int
+    num_classes: int
+    lengths: list[int]
+    """Of some reviews, as long as the corpus's."""
+    has_features: bool
+
+    @classmethod
+    def from_json(cls, text: str) -> "Request":
+        """What `sweep/estimate.py` writes."""
+        values: dict[str, Any] = json.loads(text)
+        spec, execution = TrajectorySpec.from_json(values.pop("spec")), Execution(**values.pop("execution"))
+        return cls(spec=spec, execution=execution, **values)
+
+
+def calibrate(request: Request) -> dict[str, Any]:
+    """The fields of `sweep.cost.Rates`, and ``devices``, the GPUs that are here."""
+    make_deterministic(request.execution)
+    classifier = classifier_of(request.spec, request.execution)
+    reviews = _made_up(request)
+    began = time.perf_counter()
+    start = classifier.initial_weights(request.num_inputs, request.num_classes, 0)
+    drawn_seconds = time.perf_counter() - began
+    pass_seconds, token_seconds = _pass_rates(classifier, reviews, request)
+    return {
+        "round_seconds": ROUND_SECONDS + drawn_seconds,
+        "step_seconds": _step_seconds(classifier, reviews, start),
+        "pass_seconds": pass_seconds,
+        "token_seconds": token_seconds,
+        "choice_seconds": {name: _choice_seconds(name, passes, request) for name, passes in request.acquisitions.items()},
+        "devices": torch.cuda.device_count(),
+    }
+
+
+def _made_up(request: Request) -> Reviews:
+    """Random reviews of the given lengths, a few hundred of them."""
+    rng = np.random.default_rng(0)
+    lengths_N = rng.choice(np.array(request.lengths, dtype=np.int32), MANY)
+    V = 2 if request.has_features else request.num_inputs
+    token_ids_NL = rng.integers(0, V, (MANY, int(lengths_N.max()))).astype(np.int32)
+    features_NF = rng.normal(size=(MANY, request.num_inputs)).astype(np.float32) if request.has_features else None
+    return Reviews(token_ids_NL, lengths_N, rng.integers(0, request.num_classes, MANY).astype(np.int32), features_NF)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    """Seconds that something takes, the mean of as many times as fit, after once unmeasured."""
+    work()
+    began, times = time.perf_counter(), 0
+    while time.perf_counter() - began < MEASURED_SECONDS:
+        work()
+        times += 1
+    return (time.perf_counter() - began) / times
+
+
+def _step_seconds(classifier: Classifier, reviews: Reviews, start: dict[str, torch.Tensor]) -> float:
+    """Of a gradient step: by fits of 20 steps."""
+    steps = 20
+    short = type(classifier)(replace(classifier.spec, min_steps=steps, epochs=1e-9), classifier.execution)
+    return _timed(lambda: fit(short, reviews, np.arange(MANY), start, 0)) / steps
+
+
+def _pass_rates(classifier: Classifier, reviews: Reviews, request: Request) -> tuple[float, float]:
+    """Seconds of a pass over nothing, and of each token in it: from a small and a large one."""
+    device = request.execution.device
+    weights = {name: value.to(device) for name, value in classifier.initial_weights(request.num_inputs, request.num_classes, 0).items()}
+    networks = ThinnedNetworks(classifier, weights, 0)
+
+    def one_pass(count: int) -> Callable[[], object]:
+        return lambda: classifier.log_probs_NC(networks.of_pass(0), reviews, np.arange(count))
+
+    small, large = _timed(one_pass(FEW)), _timed(one_pass(MANY))
+    few_tokens, many_tokens = int(reviews.lengths_N[:FEW].sum()), reviews.num_tokens
+    token_seconds = max(0.0, (large - small) / (many_tokens - few_tokens))
+    return max(0.0, small - few_tokens * token_seconds), token_seconds
+
+
+def _choice_seconds(name: str, passes: int, request: Request) -> float:
+    """Of a review in a joint score, or of a review and a choice for a batch-aware function."""
+    function = acquisition_function(name)
+    rng = np.random.default_rng(0)
+    T = {"none": 0, "deterministic": 1, "mc": passes}[function.prediction]
+    log_probs_NTC = np.log(rng.dirichlet(np.ones(request.num_classes), (CHOSEN_OF, T)))
+    H = request.spec.hidden_dim
+    available = {
+        "features": ("features_NH", rng.normal(size=(CHOSEN_OF, H))),
+        "labelled": ("labelled_features_MH", rng.normal(size=(CHOSEN_OF, H))),
+        "keys": ("keys_N", rng.random(CHOSEN_OF)),
+        "rng": ("rng", rng),
+    }
+    given = dict(available[need] for need in function.needs)
+    return _timed(lambda: _chosen(function, log_probs_NTC, given, name)) / (CHOSEN_OF * (CHOSEN if function.is_greedy else 1))
+
+
+def _chosen(function: AcquisitionFunction, log_probs_NTC: object, given: dict[str, Any], name: str) -> object:
+    scores = function.score(log_probs_NTC, **given)
+    return select_greedily(scores, np.arange(CHOSEN_OF) / CHOSEN_OF, CHOSEN, name) if function.is_greedy else scores
+
+
+if __name__ == "__main__":
+    print(json.dumps(calibrate(Request.from_json(sys.stdin.read()))))
