@@ -69,13 +69,14 @@ class Measured:
     def curves(self, metric: str = "accuracy_deterministic") -> pd.DataFrame:
         """Learning curves: per arm and label budget the seeds (``n``), their mean (``estimate``) and its 95% interval.
 
-        The interval is the sign-flip test inverted (`analysis.stats`). Budgets are those at which every arm has the metric.
+        The interval is the sign-flip test inverted (`analysis.stats`); NaN is unbounded, as for five seeds or fewer.
+        Budgets are those at which every arm has the metric.
         """
         rows = learning_curves(self.results, one_of("metric", metric, MEASURED), report_rng())
         names = ("arm", "acquisition", "dropout_rate", "mc_passes")
         numbers = ("budget", "n", "estimate", "ci_low", "ci_high")
         flat = [{name: row[name] for name in names} | {name: point[name] for name in numbers} for row in rows for point in row["budgets"]]
-        return pd.DataFrame(flat, columns=[*names, *numbers]).astype({"mc_passes": "Int64"})
+        return pd.DataFrame(flat, columns=[*names, *numbers]).astype({"mc_passes": "Int64", "ci_low": float, "ci_high": float})
 
     def by_seed(self, arm: ArmName, metric: str = "accuracy_deterministic") -> pd.DataFrame:
         """An arm's curves, seeds x label budgets."""

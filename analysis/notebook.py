@@ -145,10 +145,12 @@ class LoadedStudy(Measured):
     def family(self, effects: Sequence[Mapping[str, Any]], *, alpha: float = 0.05) -> pd.DataFrame:
         """Effects that are looked at together, with Holm's (1979) adjusted p and verdicts that hold for all of them at once.
 
-        ``mde80`` and ``seeds_needed`` are for the family's smallest level, alpha over its size.
+        ``mde80`` and ``seeds_needed`` are for the family's smallest level, alpha over its size. NaN is what is unbounded or unknown.
         """
         plan = changed(self.plan.q2, {"alpha": alpha})
-        return pd.DataFrame(judged([dict(row) for row in effects], plan.alpha, plan.delta), columns=list(EFFECT))
+        types = {"contrast": "str", "n": "Int64", "verdict": "str", "seeds_needed": "Int64"}
+        rows = judged([dict(row) for row in effects], plan.alpha, plan.delta)
+        return pd.DataFrame(rows, columns=list(EFFECT)).astype({name: types.get(name, "float64") for name in EFFECT})
 
     def labels_to_target(
         self, target: float | None = None, *, margin: float | None = None, metric: Metric = "accuracy_deterministic"

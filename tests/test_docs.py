@@ -18,6 +18,7 @@ from sweep.launch import main
 from sweep.study import Study
 from sweep.study_file import load_study
 from tests.documents import PAGES, ROOT, Block, Page, all_blocks, name
+from tests.planted import example
 from tests.reporting import planted_study
 from trainables.errors import RequestError
 
@@ -117,13 +118,20 @@ def parse(module: str, arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch
 
 
 def check_command(module: str, arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command's options exist, and so do its study file and its overrides; without a parser there are no arguments."""
+    """A command's options exist, and so do its study file and its overrides; without a parser there are no arguments.
+
+    A command without arguments may be a mere name, so that what it has to be given need not be there.
+    """
     if module.split(".")[0] not in OURS:
         for path in re.findall(r"^(?:tests|docs|configs)/\S+", "\n".join(arguments), flags=re.MULTILINE):
             assert (ROOT / path).exists(), path
         return
     if not hasattr(importlib.import_module(module), "main"):
         assert not arguments, f"python -m {module} takes no arguments"
+        return
+    if not arguments:
+        with pytest.raises(SystemExit, match="0"):
+            parse(module, ["--help"], monkeypatch)
         return
     options = parse(module, arguments, monkeypatch)
     if module == "sweep.launch":
@@ -163,6 +171,10 @@ def test_files_that_are_named_exist(page: Path) -> None:
         assert (ROOT / path).exists(), path
 
 
+def test_the_example_table_is_made_up_as_said() -> None:
+    pd.testing.assert_frame_equal(pd.read_csv(ROOT / "docs" / "examples" / "curves.csv"), example(), check_dtype=False)
+
+
 def test_every_page_is_in_the_index() -> None:
     listed = {(ROOT / "docs" / link.partition("#")[0]).resolve() for link in Page(ROOT / "docs" / "README.md").links}
     assert {path for path in PAGES if path.parent.name == "docs" and path.name != "README.md"} <= listed
@@ -194,7 +206,7 @@ class TestTheReadme:
         monkeypatch.setenv("IMDB_PATH", str(imdb_path))
         monkeypatch.chdir(ROOT)
         for module, arguments in self.PAGE.python_commands():
-            if module == "sweep.launch" and arguments[0].startswith("configs/") and "--address" not in arguments:
+            if module == "sweep.launch" and arguments[:1] and arguments[0].startswith("configs/") and "--address" not in arguments:
                 assert main([*dict.fromkeys([*arguments, "--dry-run"])]) == 0
         assert "unique trajectories" in capsys.readouterr().out
 

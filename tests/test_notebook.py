@@ -122,10 +122,14 @@ class TestNumbersKnownByHand:
         assert study.alc()["x p=0.25"].tolist() == pytest.approx([0.57] * 6)
 
     def test_what_five_seeds_cannot_show(self, tmp_path: Path) -> None:
-        row = hand_made(tmp_path, [[0.51, 0.63]] * 5, [[0.5, 0.6]] * 5).contrast("x", "random")
+        study = hand_made(tmp_path, [[0.51, 0.63]] * 5, [[0.5, 0.6]] * 5)
+        row = study.contrast("x", "random")
         assert row["p_value"] == 2 / 32
         assert row["ci_low"] is None
         assert row["verdict"] == "INCONCLUSIVE"
+        assert (100 * study.curves()["ci_low"]).isna().all()
+        assert (100 * study.family([row])["ci_low"]).isna().all()
+        assert study.family([row])["seeds_needed"].isna().all()
 
     def test_the_smallest_effect_that_is_found(self, tmp_path: Path) -> None:
         """Differences of 1 to 10 hundredths: SD .0302765; ten seeds find .996 of it, twenty .660 (80% power, noncentral t)."""
