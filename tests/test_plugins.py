@@ -1,5 +1,6 @@
 """Plug-ins: found by name, refused clearly, and hashed with all of their own that they import."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,52 @@ class TestInATrajectory:
         write(folder, "plugin_m.py", (folder / "plugin_m.py").read_text() + "# edited\n")
         with pytest.raises(ComputationError, match=r"round 0: the plug-in plugin_m:mine on .* is another version"):
             run(planned, corpus)  # type: ignore[arg-type]
+
+
+CLASSIFIER = """
+import numpy as np
+from trainables.classifier import Classifier
+
+class Net(Classifier):
+    sites = {"output": "output"}
+
+    def draw_weights(self, rng, num_inputs, num_classes):
+        return {"words": rng.normal(0, 0.1, (num_inputs, 4)), "output": np.ones((num_classes, 4)), "output_bias": np.zeros(num_classes)}
+
+    def hidden_BH(self, weights, batch):
+        return HIDDEN
+"""
+
+
+@pytest.mark.parametrize(
+    ("hidden", "message"),
+    [
+        ("weights['colour']", "the plug-in {name}:Net failed with KeyError: 'colour'"),
+        ("weights['words'][batch.token_ids_BL.long()]", "the plug-in {name}:Net failed with RuntimeError: "),
+        ("weights['words'][batch.token_ids_BL[:, 0].long()] * float('nan')", "the training loss is nan at gradient step 0"),
+    ],
+)
+def test_what_a_classifier_does_wrong_is_told_with_the_round(
+    spec: SpecFactory, corpus: Corpus, folder: Path, hidden: str, message: str
+) -> None:
+    name = f"classifier_{abs(hash(hidden))}"
+    write(folder, f"{name}.py", CLASSIFIER.replace("HIDDEN", hidden))
+    with pytest.raises(ComputationError, match=r"trajectory \w+, round 0: " + re.escape(message.format(name=name))):
+        run(spec(classifier=f"{name}:Net", plugins=(named_source(f"{name}:Net"),)), corpus)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("class Net: pass", "is no classifier: it must be a subclass"),
+        (CLASSIFIER.replace('"output": "output"', '"output": "ouput"'), "names unknown dropout sites: ouput; there are word, input"),
+    ],
+)
+def test_what_is_no_classifier_is_refused(spec: SpecFactory, corpus: Corpus, folder: Path, text: str, message: str) -> None:
+    name = f"classifier_{abs(hash(text))}"
+    write(folder, f"{name}.py", text)
+    with pytest.raises(ComputationError, match=message):
+        run(spec(classifier=f"{name}:Net"), corpus)
 
 
 def test_a_missing_plugin_is_one_clear_error(study_file: StudyWriter, corpus: Corpus) -> None:

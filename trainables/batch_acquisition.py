@@ -40,7 +40,7 @@ features can tell apart in more than one of them."""
 
 
 def power_bald(log_probs_NTC: Floats, *, keys_N: Floats) -> Floats:
-    """Log BALD + Gumbel noise of scale 1/beta (Kirsch et al. 2021, arXiv 2106.12059, section 3).
+    """Log BALD + Gumbel noise of scale 1/beta (Kirsch et al. 2021, arXiv 2106.12059).
 
     The q best are q draws without replacement, each in proportion to BALD^beta. The noise is the random key of the review, put into
     Gumbel's distribution so that a smaller key is a larger noise: where no review disagrees, they rank as for `random`.
@@ -50,7 +50,7 @@ def power_bald(log_probs_NTC: Floats, *, keys_N: Floats) -> Floats:
 
 
 def epig(log_probs_NTC: Floats, *, keys_N: Floats) -> Floats:
-    """Expected predictive information gain: mean over targets of I(y; y* | x, x*) (Bickford Smith et al. 2023, arXiv 2304.08151, eq. 5).
+    """Expected predictive information gain: mean over targets of I(y; y* | x, x*) (Bickford Smith et al. 2023, arXiv 2304.08151).
 
     With p(y, y*) = mean_t p_t(y) p_t(y*) this is H[pbar] + H[pbar*] - H[p(y, y*)]. The targets are the reviews with the smallest keys, a
     random part of the same pool, and so look like the test reviews, which are never read. A review that is a target itself is treated
@@ -71,7 +71,7 @@ def epig(log_probs_NTC: Floats, *, keys_N: Floats) -> Floats:
 
 
 def batch_bald(log_probs_NTC: Floats, *, rng: np.random.Generator) -> Steps:
-    """Greedy joint mutual information of the batch's labels and the network (Kirsch et al. 2019, arXiv 1906.08158, eq. 6 and alg. 1).
+    """Greedy joint mutual information of the batch's labels and the network (Kirsch et al. 2019, arXiv 1906.08158, algorithm 1).
 
     By the chain rule a review adds I(y; t | y_B) to the information that the batch B has. A *state* is one configuration of labels y_B,
     with its probability and its posterior pi over the T networks; a review adds the mean over states of its BALD under pi,

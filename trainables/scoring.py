@@ -17,6 +17,7 @@ from trainables.arrays import Floats, Rows
 from trainables.classifier import Classifier, Weights
 from trainables.corpus import Corpus
 from trainables.errors import ComputationError
+from trainables.execution import is_out_of_memory
 from trainables.mc_dropout import Distributions, in_parts
 from trainables.plugins import is_plugin
 from trainables.spec import FULL_DATA, TrajectorySpec
@@ -110,10 +111,10 @@ def blamed(name: str) -> Iterator[None]:
     """Tell what a plug-in raises as its fault; what this project's own functions raise stays what it is."""
     try:
         yield
-    except (ComputationError, MemoryError):
+    except ComputationError:
         raise
     except Exception as error:
-        if not is_plugin(name):
+        if not is_plugin(name) or is_out_of_memory(error):
             raise
         raise ComputationError(f"the plug-in {name} failed with {type(error).__name__}: {error}") from error
 

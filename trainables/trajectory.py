@@ -28,7 +28,7 @@ from trainables.evaluation import metrics, predict
 from trainables.mc_dropout import Distributions
 from trainables.plugins import check_version
 from trainables.rounds import Round, Row
-from trainables.scoring import Scoring
+from trainables.scoring import Scoring, blamed
 from trainables.spec import Execution, TrajectorySpec
 from trainables.streams import INITIAL_SET, SUBSAMPLE_KEYS, VALIDATION_KEYS, stream
 from trainables.training import Fitted, fit
@@ -57,7 +57,7 @@ def rounds(spec: TrajectorySpec, corpus: Corpus, finished: Sequence[Round], exec
         steps = _Steps(spec, corpus, execution)
         labelled, weights = steps.replay(finished)
     for number in range(len(finished), spec.num_rounds):
-        with _named(spec, number):
+        with _named(spec, number), blamed(spec.classifier):
             done, weights = steps.round(labelled, weights, number)
         labelled = np.concatenate([labelled, np.array(done.acquired, dtype=np.int64)])
         yield done
