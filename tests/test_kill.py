@@ -10,8 +10,8 @@ import pytest
 from tests.conftest import StudyWriter
 from tests.launching import Launch, attempts, finish, kill, round_files, sealed_science, trial_pids
 
-SLOWER: dict[str, Any] = {"training": {"min_steps": 150}, "grid": {"seeds": 2, "acquisition": ["random", "bald"]}}
-"""About a second of computing a trajectory: long enough to be hit in the middle."""
+SLOWER: dict[str, Any] = {"training": {"min_steps": 500}, "grid": {"seeds": 2, "acquisition": ["random", "bald"]}}
+"""A few seconds of computing a trajectory: long enough to be hit in the middle, four times."""
 
 
 @pytest.mark.parametrize("seed", [0])
