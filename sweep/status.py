@@ -31,7 +31,10 @@ SHOWN = 3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.watch is not None and not options.watch > 0:
+        parser.error(f"--watch {options.watch:g}: must be above 0 seconds")
     console = Console()
     try:
         folder = StudyFolder(open_storage(options.study_dir, must_exist=True))
@@ -108,7 +111,7 @@ def rendered(snapshot: Snapshot) -> Group:
         where = f"{snapshot.location}/{TRAJECTORIES}/{snapshot.failures[0]['trajectory_id']}/failure.json"
         lines += [
             Text(f"The whole traceback: {where}"),
-            Text("Mend the cause; the launch with --only failed runs just these again."),
+            Text("Mend the cause and launch again: only what is not finished is run."),
         ]
     return Group(*lines)
 
