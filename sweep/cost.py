@@ -1,18 +1,20 @@
-"""What a trajectory computes, counted before anything is run: gradient steps, passes and tokens; and what that costs.
+"""What each round of a trajectory computes, counted before anything is run: gradient steps, passes and tokens; and what that costs.
+
+By round, because rounds are not alike: the last trains on ten times the labels of the first, and may be evaluated by twenty passes more. A
+launch that was interrupted has finished the cheap rounds, and a tenth of ten rounds' cost would be no estimate of the first.
 
 Counts follow from the spec and the corpus alone, so they are exact but for the lengths of the reviews that will be chosen. Seconds are
 counts times rates, which `trainables/calibration.py` measures. Where nothing was measured, tokens of forward computation order trajectories
 by cost, which is all that the order of running needs.
 """
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from itertools import pairwise
+from dataclasses import dataclass, fields, replace
+from itertools import zip_longest
 
-from trainables.acquisition import acquisition_function
+from trainables.acquisition import AcquisitionFunction, acquisition_function
 from trainables.corpus import Corpus
-from trainables.spec import FULL_DATA, TrajectorySpec
+from trainables.spec import TrajectorySpec
 
 BACKWARD_COST = 9
 """A training token costs about nine forward ones: 0.785 against 6.95 million tokens a second at hidden 64 (docs/performance.md)."""
@@ -20,7 +22,7 @@ BACKWARD_COST = 9
 
 @dataclass(frozen=True)
 class Work:
-    """Counts of a trajectory, or of several."""
+    """Counts of a round, or of several."""
 
     rounds: int = 0
     gradient_steps: int = 0
@@ -52,7 +54,7 @@ class Rates:
     """By acquisition function; missing for those that take no time to speak of."""
 
     def seconds(self, work: Work, acquisition: str) -> float:
-        """Of a trajectory, on one place."""
+        """Of computing, on one place."""
         forward_tokens = work.scored_tokens + work.evaluated_tokens
         return (
             work.rounds * self.round_seconds
@@ -69,45 +71,45 @@ def total(works: Iterable[Work]) -> Work:
     return Work(**{f.name: sum(getattr(work, f.name) for work in found) for f in fields(Work)})
 
 
-def work_of(spec: TrajectorySpec, corpus: Corpus) -> Work:
-    """The counts of a whole trajectory."""
-    num_train = len(corpus.train)
-    mean_length = corpus.train.num_tokens / num_train
-    budgets = spec.label_budgets or (num_train,)
-    steps = [spec.gradient_steps(round(budget * (1 - spec.validation_fraction))) for budget in budgets]
-    mc_passes = len(spec.eval_mc_budgets) * (spec.eval_mc_passes or 0) if spec.hidden_drops else 0
-    scored = [_scored(spec, num_train, before, after) for before, after in pairwise(budgets)]
-    passes = _scoring_passes(spec)
-    return Work(
-        rounds=len(budgets),
-        gradient_steps=sum(steps),
-        trained_tokens=sum(steps) * spec.batch_size * mean_length,
-        passes=len(budgets) + mc_passes + passes * len(scored),
-        scored_tokens=passes * sum(scored) * mean_length,
-        evaluated_tokens=corpus.test.num_tokens * (len(budgets) + mc_passes),
-        choices=_choices(spec, scored, [after - before for before, after in pairwise(budgets)]),
+def work_of(spec: TrajectorySpec, corpus: Corpus) -> tuple[Work, ...]:
+    """The counts of each round of a trajectory."""
+    budgets = spec.label_budgets or (len(corpus.train),)
+    return tuple(_round(spec, corpus, before, after) for before, after in zip_longest(budgets, budgets[1:]))
+
+
+def _round(spec: TrajectorySpec, corpus: Corpus, labels: int, next_labels: int | None) -> Work:
+    """The counts of the round that trains on so many labels; the last one acquires nothing."""
+    mean_length = corpus.train.num_tokens / len(corpus.train)
+    steps = spec.gradient_steps(round(labels * (1 - spec.validation_fraction)))
+    evaluations = 1 + (spec.eval_mc_passes or 0) * (labels in spec.eval_mc_budgets and spec.hidden_drops)
+    trained = Work(
+        rounds=1,
+        gradient_steps=steps,
+        trained_tokens=steps * spec.batch_size * mean_length,
+        passes=evaluations,
+        evaluated_tokens=corpus.test.num_tokens * evaluations,
+    )
+    if next_labels is None:
+        return trained
+    function, batch = acquisition_function(spec.acquisition), next_labels - labels
+    scored, passes = _scored(spec, len(corpus.train), labels, batch), _scoring_passes(spec, function)
+    of_labelled = int("labelled" in function.needs)
+    return replace(
+        trained,
+        passes=evaluations + passes + of_labelled,
+        scored_tokens=(passes * scored + of_labelled * labels) * mean_length,
+        choices=float(scored * batch if function.is_greedy else scored if function.joint else 0),
     )
 
 
-def _scored(spec: TrajectorySpec, num_train: int, before: int, after: int) -> float:
+def _scored(spec: TrajectorySpec, num_train: int, labels: int, batch: int) -> int:
     """Reviews that a round scores."""
-    subsample = math.inf if spec.pool_subsample is None else spec.pool_subsample
-    return min(max(subsample, 10 * (after - before)), num_train - before)
+    pool = num_train - labels
+    return pool if spec.pool_subsample is None else min(max(spec.pool_subsample, 10 * batch), pool)
 
 
-def _scoring_passes(spec: TrajectorySpec) -> int:
-    if spec.acquisition == FULL_DATA:
-        return 0
-    function = acquisition_function(spec.acquisition)
+def _scoring_passes(spec: TrajectorySpec, function: AcquisitionFunction) -> int:
+    """Passes over the scored reviews."""
     mc_passes = spec.mc_passes or 0 if spec.hidden_drops else 1
     passes = {"none": 0, "deterministic": 1, "mc": mc_passes}[function.prediction]
     return passes + ("features" in function.needs and function.prediction != "deterministic")
-
-
-def _choices(spec: TrajectorySpec, scored: list[float], batches: list[int]) -> float:
-    if spec.acquisition == FULL_DATA:
-        return 0.0
-    function = acquisition_function(spec.acquisition)
-    if function.is_greedy:
-        return float(sum(reviews * batch for reviews, batch in zip(scored, batches, strict=True)))
-    return float(sum(scored)) if function.joint else 0.0

@@ -17,12 +17,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sweep.cost import Rates, total
+from sweep.cost import Rates, Work
 from sweep.plan import Plan
 from sweep.runner import execution_of
 from sweep.schedule import makespan, order_of_starts
@@ -43,6 +44,9 @@ CALIBRATION_SECONDS = 120
 START_SECONDS = 8.0
 """Of a launch before its first round: Ray's processes, and the first trials' imports; measured on two cores."""
 
+TOKENS = {"training": "trained_tokens", "scoring": "scored_tokens", "evaluation": "evaluated_tokens"}
+"""What tokens of forward computation are for, with the name of their count."""
+
 LENGTHS = 64
 """Lengths of reviews that stand for all: evenly spaced quantiles."""
 
@@ -56,11 +60,9 @@ class Calibration:
     """Trials that this machine holds beside each other."""
     reason: str | None = None
 
-    def seconds(self, plan: Plan) -> dict[str, float] | None:
-        """Of each whole trajectory, by id."""
-        if self.rates is None:
-            return None
-        return {trajectory_id: self.rates.seconds(work, plan.specs[trajectory_id].acquisition) for trajectory_id, work in plan.work.items()}
+    def seconds(self, plan: Plan) -> dict[str, tuple[float, ...]] | None:
+        """Of each round of each trajectory, by id."""
+        return plan.by_round(self.rates.seconds) if self.rates else None
 
 
 def calibrate(plan: Plan, corpus: Corpus, resources: Resources) -> Calibration:
@@ -167,25 +169,25 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def estimate(plan: Plan, calibration: Calibration, resources: Resources, left: Mapping[str, float]) -> dict[str, Any]:
+def estimate(plan: Plan, calibration: Calibration, resources: Resources, done: Mapping[str, int]) -> dict[str, Any]:
     """What the trajectories that are left will cost, and the whole study; as plain values.
 
     Args:
         plan: of the study.
         calibration: of this machine.
         resources: of one trial; the price is of an hour of a core, or of a GPU where trials use some.
-        left: of each trajectory that is to be run, the share that is not finished.
+        done: of each trajectory that is to be run, the number of rounds that are finished.
 
     Returns:
         ``tokens`` of forward computation that are left by kind; ``unit`` (core or GPU); ``hours`` that are left and ``hours_in_all``;
         ``wall_seconds`` on ``places``; ``money`` and ``money_in_all`` at ``price_per_hour``. None where it is not known, and ``reason``
         says why.
     """
-    work = total(plan.work[trajectory_id] for trajectory_id in left)
+    tokens = {kind: plan.by_round(partial(_tokens, kind)) for kind in TOKENS}
     share, unit = (resources.gpu, "GPU") if resources.gpu else (resources.cpu, "core")
     seconds, price = calibration.seconds(plan), resources.price_per_hour
     found: dict[str, Any] = {
-        "tokens": {"training": work.trained_tokens, "scoring": work.scored_tokens, "evaluation": work.evaluated_tokens},
+        "tokens": {kind: math.fsum(_left(by_round, done)) for kind, by_round in tokens.items()},
         "unit": unit,
         "places": calibration.places,
         "price_per_hour": price,
@@ -193,8 +195,8 @@ def estimate(plan: Plan, calibration: Calibration, resources: Resources, left: M
     }
     hours = hours_in_all = wall_seconds = None
     if seconds is not None:
-        each = [seconds[trajectory_id] * part for trajectory_id, part in left.items()]
-        hours, hours_in_all = math.fsum(each) * share / 3600, math.fsum(seconds.values()) * share / 3600
+        each = _left(seconds, done)
+        hours, hours_in_all = math.fsum(each) * share / 3600, math.fsum(map(sum, seconds.values())) * share / 3600
         order = order_of_starts(each, calibration.places)
         wall_seconds = START_SECONDS + makespan(each, order, calibration.places) if each else 0.0
     return found | {
@@ -204,6 +206,15 @@ def estimate(plan: Plan, calibration: Calibration, resources: Resources, left: M
         "money": None if hours is None or price is None else hours * price,
         "money_in_all": None if hours_in_all is None or price is None else hours_in_all * price,
     }
+
+
+def _tokens(kind: str, work: Work, _: str) -> float:
+    return float(getattr(work, TOKENS[kind]))
+
+
+def _left(by_round: Mapping[str, Sequence[float]], done: Mapping[str, int]) -> list[float]:
+    """What the rounds that are not finished add up to, of each trajectory that is to be run."""
+    return [sum(by_round[trajectory_id][rounds:]) for trajectory_id, rounds in done.items()]
 
 
 def actual(resources: Resources, computed_seconds: float, estimated_seconds: float | None, wall_seconds: float) -> dict[str, Any]:

@@ -66,10 +66,8 @@ class Request:
 
     def estimate(self) -> dict[str, Any]:
         """What is left will cost."""
-        remaining = self.remaining(self.folder)
-        done = self.folder.rounds_done(spec.trajectory_id for spec in remaining)
-        left = {spec.trajectory_id: 1 - done[spec.trajectory_id] / spec.num_rounds for spec in remaining}
-        return estimate(self.plan, self.calibration, self.study.resources, left)
+        done = self.folder.rounds_done(spec.trajectory_id for spec in self.remaining(self.folder))
+        return estimate(self.plan, self.calibration, self.study.resources, done)
 
     def remaining(self, folder: StudyFolder) -> list[TrajectorySpec]:
         """What this launch has still to run, in order."""

@@ -10,13 +10,13 @@ Order: seed-major, so that whole paired blocks finish early and a running study 
 the end of a study needs besides, so that no core idles there, depends on the machines: ``schedule.py`` sees to it when they are known.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from sweep.cost import Work, work_of
+from sweep.cost import Work, total, work_of
 from sweep.sections import Protocol
 from sweep.study import Study
 from trainables.acquisition import acquisition_function
@@ -69,13 +69,21 @@ class Plan:
     cells: tuple[Cell, ...]
     specs: Mapping[str, TrajectorySpec]
     """Unique trajectories by id, in the order in which they are to be run."""
-    work: Mapping[str, Work]
-    """What each trajectory computes, counted."""
+    work: Mapping[str, tuple[Work, ...]]
+    """What each round of each trajectory computes, counted; seeds share the counts of their arm."""
 
     @cached_property
-    def costs(self) -> dict[str, float]:
-        """Tokens of forward computation that each trajectory takes, roughly."""
-        return {trajectory_id: work.tokens for trajectory_id, work in self.work.items()}
+    def costs(self) -> dict[str, tuple[float, ...]]:
+        """Tokens of forward computation that each round of each trajectory takes, roughly."""
+        return self.by_round(lambda work, _: work.tokens)
+
+    def by_round(self, value: Callable[[Work, str], float]) -> dict[str, tuple[float, ...]]:
+        """A value of each round of each trajectory, worked out once an arm: `value` of its counts and its acquisition function."""
+        known: dict[int, tuple[float, ...]] = {}
+        for trajectory_id, rounds in self.work.items():
+            if id(rounds) not in known:
+                known[id(rounds)] = tuple(value(work, self.specs[trajectory_id].acquisition) for work in rounds)
+        return {trajectory_id: known[id(rounds)] for trajectory_id, rounds in self.work.items()}
 
     def notes(self) -> tuple[dict[str, int], dict[str, int]]:
         """Reasons with their numbers of cells: for sharing a trajectory, and for refusal."""
@@ -123,10 +131,10 @@ def make_plan(study: Study, corpus: Corpus) -> Plan:
     first_work = {arm.spec: work_of(arm.spec, corpus) for arm in arms if arm.spec}
     if not first_work:
         raise RequestError("every cell of the grid is refused:\n" + "\n".join(sorted({str(arm.note) for arm in arms})))
-    longest_first = sorted(first_work, key=lambda spec: -first_work[spec].tokens)
+    longest_first = sorted(first_work, key=lambda spec: -total(first_work[spec]).tokens)
     cells: list[Cell] = []
     specs: dict[str, TrajectorySpec] = {}
-    work: dict[str, Work] = {}
+    work: dict[str, tuple[Work, ...]] = {}
     for seed in study.grid.seeds:
         ids: dict[TrajectorySpec | None, str | None] = {None: None}
         for first in longest_first:

@@ -7,7 +7,7 @@ be none. Elsewhere (a log file) the totals are written now and then.
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import TracebackType
@@ -45,19 +45,19 @@ class Progress:
     """
 
     def __init__(
-        self, console: Console, remaining: Mapping[str, TrajectorySpec], costs: Mapping[str, float], done: Mapping[str, int]
+        self, console: Console, remaining: Mapping[str, TrajectorySpec], costs: Mapping[str, Sequence[float]], done: Mapping[str, int]
     ) -> None:
         """Nothing is shown before the block is entered.
 
         Args:
             console: where to.
             remaining: the trajectories that this launch runs, by id.
-            costs: planned seconds or tokens of each.
+            costs: planned seconds or tokens of each of their rounds.
             done: rounds of each that are finished already.
         """
         self._console = console
         self._total = {trajectory_id: spec.num_rounds for trajectory_id, spec in remaining.items()}
-        self._cost_per_round = {trajectory_id: costs[trajectory_id] / spec.num_rounds for trajectory_id, spec in remaining.items()}
+        self._costs = costs
         self._done = {trajectory_id: done.get(trajectory_id, 0) for trajectory_id in remaining}
         self._rounds, self._all_rounds = sum(self._done.values()), sum(self._total.values())
         self.computed_seconds = 0.0
@@ -102,11 +102,12 @@ class Progress:
     def round_finished(self, trajectory_id: str, rounds: int, seconds: float = 0.0) -> None:
         """A trajectory has so many rounds now, the last of which took so many seconds of computing."""
         self.computed_seconds += seconds
-        more = max(0, rounds - self._done[trajectory_id])
-        self._done[trajectory_id] += more
-        self._rounds += more
-        self._cost_spent += more * self._cost_per_round[trajectory_id]
-        self._cost_open -= more * self._cost_per_round[trajectory_id]
+        before = self._done[trajectory_id]
+        self._done[trajectory_id] = max(before, rounds)
+        self._rounds += self._done[trajectory_id] - before
+        cost = sum(self._costs[trajectory_id][before:rounds])
+        self._cost_spent += cost
+        self._cost_open -= cost
         if not self._live and time.monotonic() - self._logged > LOG_SECONDS:
             self._logged = time.monotonic()
             self._console.print(self._line())
@@ -153,7 +154,7 @@ class Progress:
 
     def cost_left(self, trajectory_id: str) -> float:
         """Planned cost of the rounds that a trajectory has still to do."""
-        return self._cost_per_round[trajectory_id] * (self._total[trajectory_id] - self._done[trajectory_id])
+        return sum(self._costs[trajectory_id][self._done[trajectory_id] :])
 
     def _stopped(self, trajectory_id: str) -> None:
         if trajectory_id in self._running:

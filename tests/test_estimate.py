@@ -30,13 +30,21 @@ def planned(corpus: Corpus, **sections: Any) -> Plan:
     return make_plan(Study.model_validate(content), corpus)
 
 
+def test_a_round_trains_on_what_is_labelled_by_then(spec: SpecFactory, corpus: Corpus) -> None:
+    """Budgets 10 to 40 in batches of 8: 10 epochs are 13, 25, 38 and 50 steps; a tenth that is kept out leaves 9, 18, 27 and 36 reviews."""
+    assert [work.gradient_steps for work in work_of(spec(epochs=10.0), corpus)] == [13, 25, 38, 50]
+    assert [work.gradient_steps for work in work_of(spec(epochs=10.0, validation_fraction=0.1), corpus)] == [12, 23, 34, 45]
+
+
 def test_work_by_hand(spec: SpecFactory, corpus: Corpus) -> None:
     """Budgets 10 to 40 in batches of 8, 2 epochs, at least 12 steps: 12 steps a round. T = 3 passes over 100, 100 and 100 reviews.
 
     Each round is evaluated by one pass, the last by 3 more; 100 reviews are ten times the batch of 10.
     """
-    work = work_of(spec(acquisition="entropy", mc_passes=3), corpus)
-    mean = corpus.train.num_tokens / 160
+    rounds = work_of(spec(acquisition="entropy", mc_passes=3), corpus)
+    work, mean = total(rounds), corpus.train.num_tokens / 160
+    assert [work.passes for work in rounds] == [4, 4, 4, 4]
+    assert [work.evaluated_tokens for work in rounds] == [corpus.test.num_tokens * passes for passes in (1, 1, 1, 4)]
     assert (work.rounds, work.gradient_steps, work.passes, work.choices) == (4, 48, 4 + 3 + 9, 0)
     assert work.trained_tokens == pytest.approx(48 * 8 * mean)
     assert work.scored_tokens == pytest.approx(3 * 300 * mean)
@@ -45,30 +53,32 @@ def test_work_by_hand(spec: SpecFactory, corpus: Corpus) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "passes", "choices"),
+    ("changes", "passes", "reviews", "choices"),
     [
-        ({"acquisition": "random", "mc_passes": None}, 0, 0),
-        ({"acquisition": "softmax_entropy", "mc_passes": None}, 3, 0),
-        ({"acquisition": "badge", "mc_passes": None}, 3, 3 * 100 * 10),
-        ({"acquisition": "k_center", "mc_passes": None}, 3, 3 * 100 * 10),
-        ({"acquisition": "epig", "mc_passes": 5}, 15, 300),
-        ({"acquisition": "batch_bald", "mc_passes": 5}, 15, 3000),
-        ({"acquisition": "full_data", "mc_passes": None, "label_budgets": None, "pool_subsample": None, "eval_mc_budgets": ()}, 0, 0),
+        ({"acquisition": "random", "mc_passes": None}, 0, 0, 0),
+        ({"acquisition": "softmax_entropy", "mc_passes": None}, 3, 300, 0),
+        ({"acquisition": "badge", "mc_passes": None}, 3, 300, 3 * 100 * 10),
+        ({"acquisition": "k_center", "mc_passes": None}, 6, 300 + 10 + 20 + 30, 3 * 100 * 10),
+        ({"acquisition": "epig", "mc_passes": 5}, 15, 1500, 300),
+        ({"acquisition": "batch_bald", "mc_passes": 5}, 15, 1500, 3000),
+        ({"acquisition": "full_data", "mc_passes": None, "label_budgets": None, "pool_subsample": None, "eval_mc_budgets": ()}, 0, 0, 0),
     ],
 )
-def test_what_scoring_takes(spec: SpecFactory, corpus: Corpus, changes: dict[str, Any], passes: int, choices: float) -> None:
+def test_what_scoring_takes(spec: SpecFactory, corpus: Corpus, changes: dict[str, Any], passes: int, reviews: int, choices: float) -> None:
+    """Three rounds acquire, each from 100 reviews; k_center reads its labelled set as well."""
     one: TrajectorySpec = spec(**changes)
-    work = work_of(one, corpus)
+    work = total(work_of(one, corpus))
     evaluations = one.num_rounds + 3 * len(one.eval_mc_budgets)
     assert work.passes == passes + evaluations
+    assert work.scored_tokens == pytest.approx(reviews * corpus.train.num_tokens / 160)
     assert work.choices == choices
 
 
 def test_what_no_mask_touches_is_counted_once(spec: SpecFactory, corpus: Corpus) -> None:
     output_only = spec(acquisition="entropy", mc_passes=3, word_dropout=0.0, input_dropout=0.0, recurrent_dropout=0.0)
-    assert work_of(output_only, corpus).passes == 4 + 3
+    assert total(work_of(output_only, corpus)).passes == 4 + 3
     features = spec(acquisition="entropy", mc_passes=3, classifier="mlp", input_dropout=0.0)
-    assert work_of(features, corpus).passes == 4 + 3
+    assert total(work_of(features, corpus)).passes == 4 + 3
 
 
 def test_seconds_are_counts_times_rates() -> None:
@@ -79,24 +89,24 @@ def test_seconds_are_counts_times_rates() -> None:
 
 
 def test_hours_wall_time_and_money(corpus: Corpus) -> None:
-    """Four trajectories of 10, 10, 10 and 30 s beside 2 x 4 s of full data, two at a time: the longest first, 44 s, after the start."""
+    """Four trajectories of 10, 10, 10 and 30 s beside 2 x 5 s of full data, two at a time: the longest first, 45 s, after the start."""
     plan = planned(corpus, grid={"acquisition": ["random", "entropy"]})
-    by_arm = {"full_data": 4.0, "random": 10.0, "entropy": 30.0}
+    by_arm = {"full_data": 5.0, "random": 10.0, "entropy": 30.0}
     specs = list(plan.specs.values())
-    work = {spec.trajectory_id: Work(rounds=int(by_arm[spec.acquisition])) for spec in specs}
-    plan = dataclasses.replace(plan, work=work)
+    seconds = {acquisition: (Work(rounds=int(seconds * 0.2)), Work(rounds=int(seconds * 0.8))) for acquisition, seconds in by_arm.items()}
+    plan = dataclasses.replace(plan, work={spec.trajectory_id: seconds[spec.acquisition] for spec in specs})
     calibration = Calibration(dataclasses.replace(RATES, round_seconds=1.0), places=2)
-    everything = dict.fromkeys(plan.specs, 1.0)
+    everything = dict.fromkeys(plan.specs, 0)
     found = estimate(plan, calibration, Resources(cpu=2, price_per_hour=3.6), everything)
-    assert found["hours"] == found["hours_in_all"] == pytest.approx(88 * 2 / 3600)
-    assert found["money"] == pytest.approx(88 * 2 / 1000)
-    assert found["wall_seconds"] == pytest.approx(module.START_SECONDS + 44)
+    assert found["hours"] == found["hours_in_all"] == pytest.approx(90 * 2 / 3600)
+    assert found["money"] == pytest.approx(90 * 2 / 1000)
+    assert found["wall_seconds"] == pytest.approx(module.START_SECONDS + 45)
     assert (found["unit"], found["places"]) == ("core", 2)
 
-    half = {spec.trajectory_id: 0.5 for spec in specs if spec.acquisition == "entropy"}
-    partly = estimate(plan, calibration, Resources(gpu=0.25), half)
-    assert partly["hours"] == pytest.approx(30 * 0.25 / 3600)
-    assert partly["hours_in_all"] == pytest.approx(88 * 0.25 / 3600)
+    begun = {spec.trajectory_id: 1 for spec in specs if spec.acquisition == "entropy"}
+    partly = estimate(plan, calibration, Resources(gpu=0.25), begun)
+    assert partly["hours"] == pytest.approx(2 * 24 * 0.25 / 3600)
+    assert partly["hours_in_all"] == pytest.approx(90 * 0.25 / 3600)
     assert (partly["unit"], partly["money"]) == ("GPU", None)
     assert estimate(plan, calibration, Resources(), {})["wall_seconds"] == 0
 
@@ -140,7 +150,7 @@ class TestCalibration:
         found = calibrate(dataclasses.replace(plan, specs=broken), corpus, Resources())
         assert found.rates is None
         assert "no_such_module_of_mine:Net cannot be imported" in str(found.reason)
-        told = estimate(plan, found, Resources(price_per_hour=1.0), dict.fromkeys(plan.specs, 1.0))
+        told = estimate(plan, found, Resources(price_per_hour=1.0), dict.fromkeys(plan.specs, 0))
         assert (told["hours"], told["wall_seconds"], told["money"]) == (None, None, None)
         assert told["tokens"]["training"] > 0
 

@@ -118,7 +118,7 @@ def test_seed_major_and_the_longest_first(corpus: Corpus) -> None:
     order = list(plan.specs.values())
     assert [spec.seed for spec in order] == [4] * 5 + [1] * 5
     assert order[0].mc_passes == 30
-    block = [plan.costs[spec.trajectory_id] for spec in order[:5]]
+    block = [sum(plan.costs[spec.trajectory_id]) for spec in order[:5]]
     assert block == sorted(block, reverse=True)
 
 

@@ -9,18 +9,18 @@ from tests.conftest import SpecFactory
 
 
 def test_rounds_costs_and_the_end_by_hand(spec: SpecFactory) -> None:
-    """Two trajectories of four rounds, at 2 and 1 a round; the first has one round already, the second fails after two."""
+    """Two trajectories of four rounds; the first has one round already, the second fails after two."""
     one, other = spec(seed=0), spec(seed=1)
     a, b = one.trajectory_id, other.trajectory_id
     console = Console(file=io.StringIO(), width=200)
-    progress = Progress(console, {a: one, b: other}, {a: 8.0, b: 4.0}, {a: 1})
-    assert (progress.rounds, progress.cost_left(a), progress.cost_left(b)) == (1, 6, 4)
+    progress = Progress(console, {a: one, b: other}, {a: (1.0, 2.0, 3.0, 4.0), b: (1.0,) * 4}, {a: 1})
+    assert (progress.rounds, progress.cost_left(a), progress.cost_left(b)) == (1, 9, 4)
     with progress:
         progress.started(a)
         progress.round_finished(a, 3)
         progress.round_finished(a, 3)  # a retried trial tells again what it finds in its ledger
         progress.round_finished(a, 2)
-        assert (progress.rounds, progress.cost_left(a)) == (3, 2)
+        assert (progress.rounds, progress.cost_left(a), progress.cost_spent) == (3, 4, 5)
     assert console.file.getvalue().startswith("0/2 trajectories · 1 running · 3/8 rounds · 0 s · ETA 0 s")  # type: ignore[attr-defined]
     with progress:
         progress.round_finished(a, 4)
@@ -35,7 +35,7 @@ def test_rounds_costs_and_the_end_by_hand(spec: SpecFactory) -> None:
 def test_no_time_is_told_before_a_round_is_finished(spec: SpecFactory) -> None:
     one = spec()
     console = Console(file=io.StringIO(), width=200)
-    with Progress(console, {one.trajectory_id: one}, {one.trajectory_id: 1.0}, {}) as progress:
+    with Progress(console, {one.trajectory_id: one}, {one.trajectory_id: (0.25,) * 4}, {}) as progress:
         progress.started(one.trajectory_id)
     assert "ETA ..." in console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -54,7 +54,7 @@ def last_frame(progress: Progress, width: int = 80) -> list[str]:
 
 def test_four_are_shown_each(spec: SpecFactory) -> None:
     specs = {one.trajectory_id: one for seed in range(4) for one in [spec(acquisition="entropy", mc_passes=10, seed=seed)]}
-    progress = Progress(Console(file=Terminal(), width=80), specs, dict.fromkeys(specs, 4.0), {})
+    progress = Progress(Console(file=Terminal(), width=80), specs, dict.fromkeys(specs, (1.0,) * 4), {})
     for trajectory_id in list(specs)[:2]:
         progress.started(trajectory_id)
     progress.round_finished(next(iter(specs)), 1)
@@ -70,7 +70,7 @@ def test_four_thousand_are_shown_by_arm(spec: SpecFactory) -> None:
     """64 run at once: no line for each, none wrapped, and lost, failed and finished ones are counted where they belong."""
     arms = [{"acquisition": "random"}, {"acquisition": "my_own_package.acquisition_functions:with_a_long_name", "mc_passes": 50}]
     specs = {one.trajectory_id: one for seed in range(2000) for arm in arms for one in [spec(seed=seed, **arm)]}
-    progress = Progress(Console(file=Terminal(), width=80), specs, dict.fromkeys(specs, 4.0), {})
+    progress = Progress(Console(file=Terminal(), width=80), specs, dict.fromkeys(specs, (1.0,) * 4), {})
     ids = list(specs)
     for trajectory_id in ids[:64]:
         progress.started(trajectory_id)
@@ -89,7 +89,7 @@ def test_four_thousand_are_shown_by_arm(spec: SpecFactory) -> None:
 
 def test_many_arms_and_many_trials_are_the_totals_alone(spec: SpecFactory) -> None:
     specs = {one.trajectory_id: one for seed in range(2) for p in range(11) for one in [spec(seed=seed, dropout_rate=p / 20)]}
-    progress = Progress(Console(file=Terminal(), width=80), specs, dict.fromkeys(specs, 4.0), {})
+    progress = Progress(Console(file=Terminal(), width=80), specs, dict.fromkeys(specs, (1.0,) * 4), {})
     for trajectory_id in specs:
         progress.started(trajectory_id)
     assert len(last_frame(progress)) == 2

@@ -4,6 +4,10 @@ A process of its own, because it needs torch, which whoever plans a study does n
 writes rates as JSON to standard output. What is timed are the functions that trajectories are made of, on made-up reviews of the lengths
 that the real ones have: a rate per token from elsewhere knows neither this processor nor these widths, and a whole small trajectory would
 not tell its parts.
+
+Where a trial has one core, what is read is the clock of the process and not that on the wall: a calibration is kept, and one that met a
+busy machine would overstate every study from then on. It counts what copies of it do to each other (memory, a core's shared parts), and not
+the time for which other programs have the core. Several threads, and GPUs, have no such clock: there the machine should be quiet.
 """
 
 import json
@@ -11,13 +15,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from trainables.acquisition import AcquisitionFunction, acquisition_function, select_greedily
-from trainables.classifier import Classifier, classifier_of
+from trainables.classifier import Classifier, Weights, classifier_of
 from trainables.corpus import Reviews
 from trainables.execution import make_deterministic
 from trainables.mc_dropout import ThinnedNetworks
@@ -35,6 +40,10 @@ FEW, MANY = 50, 600
 
 CHOSEN_OF, CHOSEN = 400, 30
 """Reviews that a batch-aware function is timed on, and the batch."""
+
+
+Timed = Callable[[Callable[[], object]], float]
+"""`_timed` by the clock that tells a trial's time."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +74,16 @@ def calibrate(request: Request) -> dict[str, Any]:
     make_deterministic(request.execution)
     classifier = classifier_of(request.spec, request.execution)
     reviews = _made_up(request)
-    began = time.perf_counter()
+    timed = partial(_timed, trial_clock(request.execution))
     start = classifier.initial_weights(request.num_inputs, request.num_classes, 0)
-    drawn_seconds = time.perf_counter() - began
-    pass_seconds, token_seconds = _pass_rates(classifier, reviews, request)
+    drawn_seconds = timed(lambda: classifier.initial_weights(request.num_inputs, request.num_classes, 0))
+    pass_seconds, token_seconds = _pass_rates(classifier, reviews, request, timed)
     return {
         "round_seconds": ROUND_SECONDS + drawn_seconds,
-        "step_seconds": _step_seconds(classifier, reviews, start),
+        "step_seconds": _step_seconds(classifier, reviews, start, timed),
         "pass_seconds": pass_seconds,
         "token_seconds": token_seconds,
-        "choice_seconds": {name: _choice_seconds(name, passes, request) for name, passes in request.acquisitions.items()},
+        "choice_seconds": {name: _choice_seconds(name, passes, request, timed) for name, passes in request.acquisitions.items()},
         "devices": torch.cuda.device_count(),
     }
 
@@ -89,24 +98,29 @@ def _made_up(request: Request) -> Reviews:
     return Reviews(token_ids_NL, lengths_N, rng.integers(0, request.num_classes, MANY).astype(np.int32), features_NF)
 
 
-def _timed(work: Callable[[], object]) -> float:
+def trial_clock(execution: Execution) -> Callable[[], float]:
+    """The clock that tells how long a trial computes, in seconds; see the module's docstring."""
+    return time.process_time if execution.device == "cpu" and execution.threads == 1 else time.perf_counter
+
+
+def _timed(clock: Callable[[], float], work: Callable[[], object]) -> float:
     """Seconds that something takes, the mean of as many times as fit, after once unmeasured."""
     work()
-    began, times = time.perf_counter(), 0
-    while time.perf_counter() - began < MEASURED_SECONDS:
+    began, times = clock(), 0
+    while clock() - began < MEASURED_SECONDS:
         work()
         times += 1
-    return (time.perf_counter() - began) / times
+    return (clock() - began) / times
 
 
-def _step_seconds(classifier: Classifier, reviews: Reviews, start: dict[str, torch.Tensor]) -> float:
+def _step_seconds(classifier: Classifier, reviews: Reviews, start: Weights, timed: Timed) -> float:
     """Of a gradient step: by fits of 20 steps."""
     steps = 20
     short = type(classifier)(replace(classifier.spec, min_steps=steps, epochs=1e-9), classifier.execution)
-    return _timed(lambda: fit(short, reviews, np.arange(MANY), start, 0)) / steps
+    return timed(lambda: fit(short, reviews, np.arange(MANY), start, 0)) / steps
 
 
-def _pass_rates(classifier: Classifier, reviews: Reviews, request: Request) -> tuple[float, float]:
+def _pass_rates(classifier: Classifier, reviews: Reviews, request: Request, timed: Timed) -> tuple[float, float]:
     """Seconds of a pass over nothing, and of each token in it: from a small and a large one."""
     device = request.execution.device
     weights = {name: value.to(device) for name, value in classifier.initial_weights(request.num_inputs, request.num_classes, 0).items()}
@@ -115,13 +129,13 @@ def _pass_rates(classifier: Classifier, reviews: Reviews, request: Request) -> t
     def one_pass(count: int) -> Callable[[], object]:
         return lambda: classifier.log_probs_NC(networks.of_pass(0), reviews, np.arange(count))
 
-    small, large = _timed(one_pass(FEW)), _timed(one_pass(MANY))
+    small, large = timed(one_pass(FEW)), timed(one_pass(MANY))
     few_tokens, many_tokens = int(reviews.lengths_N[:FEW].sum()), reviews.num_tokens
     token_seconds = max(0.0, (large - small) / (many_tokens - few_tokens))
     return max(0.0, small - few_tokens * token_seconds), token_seconds
 
 
-def _choice_seconds(name: str, passes: int, request: Request) -> float:
+def _choice_seconds(name: str, passes: int, request: Request, timed: Timed) -> float:
     """Of a review in a joint score, or of a review and a choice for a batch-aware function."""
     function = acquisition_function(name)
     rng = np.random.default_rng(0)
@@ -135,7 +149,7 @@ def _choice_seconds(name: str, passes: int, request: Request) -> float:
         "rng": ("rng", rng),
     }
     given = dict(available[need] for need in function.needs)
-    return _timed(lambda: _chosen(function, log_probs_NTC, given, name)) / (CHOSEN_OF * (CHOSEN if function.is_greedy else 1))
+    return timed(lambda: _chosen(function, log_probs_NTC, given, name)) / (CHOSEN_OF * (CHOSEN if function.is_greedy else 1))
 
 
 def _chosen(function: AcquisitionFunction, log_probs_NTC: object, given: dict[str, Any], name: str) -> object:
