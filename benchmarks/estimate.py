@@ -13,7 +13,6 @@ import json
 import multiprocessing
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -75,13 +74,13 @@ def measure(study: Study, corpus: Corpus) -> dict[str, Seconds]:
     return {arm: (seconds[0], seconds[1], seconds[2]) for arm, seconds in found.items()}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.estimate", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("config", nargs="?", type=Path, default=Path("configs/quickstart.yaml"), metavar="CONFIG", help="study file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a field, as in grid.seeds=1")
     parser.add_argument("--json", metavar="PATH", type=Path, help="write the seconds here too")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     study = load_study(options.config, options.set)
     by_arm = measure(study, load_corpus(study.data, Console(stderr=True)))
     table = Table("arm", "estimated s", "took s", "ratio", "wall s", box=None)

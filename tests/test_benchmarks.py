@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import mc_scoring, precision, training, trajectory
+from benchmarks import estimate, mc_scoring, precision, training, trajectory
 from benchmarks.reviews import invented_reviews
-from tests.conftest import SpecFactory
+from tests.conftest import SpecFactory, StudyWriter
 from trainables.lstm import Lstm
 from trainables.mc_dropout import Distributions
 from trainables.spec import Execution
@@ -72,6 +72,16 @@ def test_scoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("thinned", "bfloat16"),
     ]
     assert rows[0]["speedup_over_loop"] == 1
+
+
+def test_an_estimate_is_compared_arm_by_arm(
+    study_file: StudyWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = run(estimate.main, f"{study_file()} --set grid.seeds=1", tmp_path, monkeypatch)
+    assert set(seconds) == {"full_data p=0.25", "random p=0.25", "entropy p=0.25 T=3"}
+    assert all(estimated > 0 and took > 0 and wall > 0 for estimated, took, wall in seconds.values())
+    in_all = [sum(column) for column in zip(*seconds.values(), strict=True)]
+    assert f"{in_all[0] / in_all[1]:.2f}" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_the_loop_of_the_benchmark_is_the_network(spec: SpecFactory) -> None:
