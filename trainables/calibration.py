@@ -29,7 +29,7 @@ from trainables.mc_dropout import ThinnedNetworks
 from trainables.spec import Execution, TrajectorySpec
 from trainables.training import fit
 
-MEASURED_SECONDS = 0.4
+MEASURED_SECONDS = 0.2
 """Of each part."""
 
 ROUND_SECONDS = 0.03
