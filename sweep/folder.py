@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from pydantic import ValidationError
 
 from sweep.plan import Plan, classifier_source, plan_record
 from sweep.study import SCIENCE_SECTIONS, Study
@@ -89,20 +90,20 @@ class StudyFolder:
 
     def _changes(self, study: Study, corpus: Corpus) -> list[str]:
         """What differs in science between the folder and the request."""
+        plan, place = self.plan(), f"{self.storage.location}/{STUDY_FILE}"
         try:
-            old = Study.model_validate(
-                yaml.safe_load(self.storage.read(STUDY_FILE))
-            ).resolved()  # fields younger than the file get defaults
-            plan = self.plan()
+            written = Study.model_validate(yaml.safe_load(self.storage.read(STUDY_FILE)))
             old_facts = {
                 "science_version": plan["science_version"],
                 "data.digest": plan["corpus"]["digest"],
                 "model.classifier (its source)": plan.get("classifier_source"),
             }
-            old_science = {section: old[section] for section in SCIENCE_SECTIONS}
+        except ValidationError as error:
+            raise RequestError(f"{place} is damaged (it is no study file); restore it, or choose another study name") from error
         except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
-            place = f"{self.storage.location}/{STUDY_FILE}"
             raise RequestError(f"{place} is damaged ({error!r}); restore it, or choose another study name") from error
+        old = written.resolved()  # fields younger than the file have their defaults
+        old_science = {section: old[section] for section in SCIENCE_SECTIONS}
         new = study.resolved()
         before = _flat(old_science) | old_facts
         after = _flat({section: new[section] for section in SCIENCE_SECTIONS})

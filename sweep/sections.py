@@ -41,6 +41,8 @@ def seeds_of(text: str) -> list[int]:
     if not all(found):
         raise ValueError('a number of seeds, a list of seeds, or ranges such as "100-104"')
     seeds = [seed for match in found if match for seed in range(int(match[1]), int(match[2] or match[1]) + 1)]
+    if not seeds or any(int(match[2] or match[1]) < int(match[1]) for match in found if match):
+        raise ValueError('ranges that rise, such as "100-104"')
     _distinct(seeds)
     return seeds
 

@@ -55,6 +55,7 @@ def test_new_seeds_are_added(planned: Any) -> None:
         (["--only", ""], "--only : is the id of no trajectory"),
         (["--seeds", "eleven"], '--seeds eleven: must be seeds or ranges of them, as in "11-20" or "3,7"'),
         (["--seeds", "1,1"], "--seeds 1,1: must be seeds"),
+        (["--seeds", "3-2"], "--seeds 3-2: must be seeds"),
     ],
 )
 def test_what_selects_nothing_is_refused(

@@ -29,7 +29,7 @@ MLFLOW_SERVER = os.environ.get("MLFLOW_SERVER")
 """The command ``mlflow`` of an environment with the whole package, which has the server; ``make test-trackers`` gives it."""
 
 
-@pytest.fixture(params=["folder", pytest.param("server", marks=pytest.mark.slow)])
+@pytest.fixture(params=["folder", "server"])
 def mlflow_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A place where MLflow's client can write: a folder, or a server with a database."""
     if request.param == "folder":
@@ -68,6 +68,7 @@ def stop_mlflow(server: subprocess.Popen[bytes]) -> None:
 
 
 @NEEDS_MLFLOW
+@pytest.mark.slow
 class TestMLflow:
     def test_it_shows_what_the_ledger_has_and_a_later_launch_goes_on(
         self, study_file: StudyWriter, tmp_path: Path, mlflow_uri: str
@@ -89,7 +90,6 @@ class TestMLflow:
         missing = sum(map(len, expected.values())) - sum(len(one["curve"]) for one in found)
         assert missing <= 2, "more than the rounds whose news Ctrl-C overtook"
 
-    @pytest.mark.slow
     def test_another_folder_of_the_same_name_has_curves_of_its_own(self, study_file: StudyWriter, tmp_path: Path, mlflow_uri: str) -> None:
         study = study_file(grid={"seeds": 1, "acquisition": "random"}, baseline={"full_data": False}, trackers={"mlflow": mlflow_uri})
         for name in ("one", "two"):
@@ -113,6 +113,7 @@ def test_a_server_that_dies_is_one_warning(study_file: StudyWriter, tmp_path: Pa
 
 
 @NEEDS_WANDB
+@pytest.mark.slow
 def test_wandb_offline_keeps_what_the_ledger_has(study_file: StudyWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("WANDB_DIR", raising=False)

@@ -252,6 +252,7 @@ class TestTensorBoard:
         missing = sum(map(len, expected.values())) - sum(map(len, shown.values()))
         assert missing <= 2, "more than the rounds whose news Ctrl-C overtook"
 
+    @pytest.mark.slow
     def test_a_study_that_is_shown_nowhere_computes_the_same(self, study_file: StudyWriter, tmp_path: Path) -> None:
         quick = {"grid": {"seeds": 1}, "baseline": {"full_data": False}}
         finish(study_file(**quick), tmp_path / "shown", "--no-report")
@@ -264,6 +265,7 @@ class TestTensorBoard:
         assert curves[0] == curves[1]
         assert rounded(curves[0]) == tensorboard_curves(tmp_path / "shown" / "tiny" / "tensorboard")
 
+    @pytest.mark.slow
     def test_a_folder_that_cannot_be_made_is_one_warning(self, study_file: StudyWriter, tmp_path: Path) -> None:
         folder = tmp_path / "results" / "tiny"
         folder.mkdir(parents=True)

@@ -16,8 +16,12 @@ SEEDS = 2
 TRAJECTORIES = 5 * SEEDS
 PATIENCE_SECONDS = 5
 """How long a storage that fails is waited for; a user's minute would be spent many times here."""
-OVERRIDES = f"--set grid.seeds={SEEDS} --set resources.storage_patience={PATIENCE_SECONDS} --set training.min_steps=1000"
-"""With so many steps a round takes a second: there is time to break something before the study ends."""
+OVERRIDES = (
+    f"--set grid.seeds={SEEDS} --set resources.storage_patience={PATIENCE_SECONDS} --set training.min_steps=1000 "
+    "--set trackers.tensorboard=false"
+)
+"""With so many steps a round takes a second: there is time to break something before the study ends. A disk on which an event file is open
+for writing cannot be made read-only."""
 RESULTS = "/mnt/shared/results"
 FETCH = "import sys, pyarrow.fs; pyarrow.fs.copy_files(sys.argv[1], sys.argv[2])"
 
