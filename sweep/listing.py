@@ -40,17 +40,21 @@ def take(folder: StudyFolder) -> Snapshot:
     """Read a study's folder.
 
     Raises:
-        RequestError: it is not the folder of a study.
+        RequestError: it is not the folder of a study, or its plan or study file is damaged.
     """
     storage = folder.storage
     files = storage.files(without=NOT_SHOWN)
     plan, study = _plan_and_study(folder)  # after the listing: every trajectory in it has its cell there
-    trajectories = _planned(plan, study)
+    try:
+        trajectories, asked = _planned(plan, study), frozenset(_asked(plan, study))
+    except (KeyError, TypeError) as error:
+        raise RequestError(
+            f"{storage.location}: {PLAN_FILE} or {STUDY_FILE} is damaged ({error!r}); restore it, or launch again"
+        ) from error
     _fill(trajectories, files)
     holder = holder_of(storage)
     alive = holder.launch if holder and not holder.is_dead else None
     launch = _launch(storage, files, alive)
-    asked = frozenset(_asked(plan, study))
     beats = [file.modified for file in files if file.name == LEASE_FILE]
     return Snapshot(
         study=plan["study"],
@@ -64,7 +68,7 @@ def take(folder: StudyFolder) -> Snapshot:
     )
 
 
-def _plan_and_study(folder: StudyFolder) -> tuple[dict[str, Any], dict[str, Any]]:
+def _plan_and_study(folder: StudyFolder) -> tuple[dict[str, Any], Any]:
     """The contents of ``plan.json``, and of ``study.yaml`` as the latest launch wrote it."""
     place = folder.storage.location
     try:
@@ -73,12 +77,10 @@ def _plan_and_study(folder: StudyFolder) -> tuple[dict[str, Any], dict[str, Any]
         raise RequestError(f"{place} is not the folder of a study: it has no {PLAN_FILE} and {STUDY_FILE}; give STORAGE/STUDY") from error
     except yaml.YAMLError as error:
         raise RequestError(f"{place}/{STUDY_FILE} is damaged ({error}); restore it, or launch again") from error
-    if not isinstance(study, dict) or not {"protocol", "grid", "baseline"} <= set(study):
-        raise RequestError(f"{place}/{STUDY_FILE} is damaged (not a study); restore it, or launch again")
     return plan, study
 
 
-def _planned(plan: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, Traced]:
+def _planned(plan: Mapping[str, Any], study: Any) -> dict[str, Traced]:
     """All trajectories that were ever asked for; one that several cells share is named after the first that is its very own."""
     budgets, all_labels = tuple(study["protocol"]["label_budgets"]), (plan["corpus"]["train_reviews"],)
     cells: dict[str, Mapping[str, Any]] = {}
@@ -91,7 +93,7 @@ def _planned(plan: Mapping[str, Any], study: Mapping[str, Any]) -> dict[str, Tra
     }
 
 
-def _asked(plan: Mapping[str, Any], study: Mapping[str, Any]) -> Iterator[str]:
+def _asked(plan: Mapping[str, Any], study: Any) -> Iterator[str]:
     """Ids of the trajectories of the study as it is now: an earlier launch may have asked for more seeds, arms, rates or T."""
     grid = study["grid"]
     seeds, rates = set(grid["seeds"]), set(grid["dropout_rate"])

@@ -163,6 +163,7 @@ def _entry(one: Traced, text: str) -> RenderableType:
 
 
 def print_disk(found: Mapping[str, Any], console: Console, *, is_held: bool) -> None:
+    """What takes space, and the commands that remove what can be spared: whole, to be copied."""
     table = Table(box=None, pad_edge=False)
     table.add_column("kind")
     table.add_column("files", justify="right")
