@@ -20,7 +20,7 @@ from sweep.pace import Traced
 from sweep.snapshot import LaunchSeen, Snapshot
 from trainables.errors import RequestError
 from trainables.ledger import SEALED
-from trainables.node import LEASE_FILE, TRAJECTORIES
+from trainables.node import TRAJECTORIES
 from trainables.spec import FULL_DATA
 from trainables.storage import File, Storage
 
@@ -55,7 +55,6 @@ def take(folder: StudyFolder) -> Snapshot:
     holder = holder_of(storage)
     alive = holder.launch if holder and not holder.is_dead else None
     launch = _launch(storage, files, alive)
-    beats = [file.modified for file in files if file.name == LEASE_FILE]
     return Snapshot(
         study=plan["study"],
         location=storage.location,
@@ -64,7 +63,7 @@ def take(folder: StudyFolder) -> Snapshot:
         trajectories=trajectories,
         asked=asked & launch.selected if alive and launch and launch.selected is not None else asked,
         running=frozenset(_begun_by(alive, folder, trajectories.values())) if alive else frozenset(),
-        now=beats[0] if alive and beats else time.time(),
+        now=max((file.modified for file in files), default=0.0) if alive else time.time(),
     )
 
 

@@ -1,8 +1,8 @@
 """How far a study is at one moment, worked out from what a listing of its folder shows (`listing.py`).
 
-Times are those of the storage: a round is as old as its file. While a launch renews its lease, *now* is the age of that file, and the
-launch began when its record was written, so that neither the launch's clock nor the reader's matters. Only whether the launch lives is
-judged by the reader's clock, as another launch would judge it (`lease.py`): clocks must agree within half a minute.
+Times are those of the storage: a round is as old as its file. While a launch runs, *now* is when the newest file was written, which is its
+lease every few seconds, and the launch began when its record was: so neither the launch's clock nor the reader's matters. Only whether
+the launch lives is judged by the reader's clock, as another launch would judge it (`lease.py`): clocks must agree within half a minute.
 """
 
 from collections.abc import Mapping

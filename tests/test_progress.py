@@ -107,14 +107,14 @@ def test_it_never_needs_more_lines_than_there_are(spec: SpecFactory, height: int
 
 
 def test_totals_are_never_wrapped(spec: SpecFactory) -> None:
-    """One line where it fits, else two: of 123,456 trajectories at 80 columns, of which two failed."""
+    """One line where it fits, else two: of 123,456 trajectories at 80 columns, of which a tenth failed."""
     one = spec()
     specs = dict.fromkeys((f"{number:016x}" for number in range(123_456)), one)
     console = Console(file=io.StringIO(), width=80)
     with Progress(console, specs, dict.fromkeys(specs, 4.0), {}) as progress:
-        progress.failed |= dict.fromkeys(list(specs)[:2], "a loss of nan")
+        progress.failed |= dict.fromkeys(list(specs)[:12_345], "a loss of nan")
     assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
-        "0/123,456 trajectories · 0 running · 2 failed",
+        "0/123,456 trajectories · 0 running · 12,345 failed",
         "0/493,824 rounds · 0 s · ETA ...",
     ]
 

@@ -29,7 +29,8 @@ from trainables.storage import LocalStorage
 from trainables.trajectory import rounds
 
 LAUNCH = "20260101T000000-abcdef"
-NOW = 1_800_000_000.0
+NOW = 4_000_000_000.0
+"""Later than any file that a test leaves with the time at which it was really written."""
 
 
 class Planted:
