@@ -98,7 +98,8 @@ def rendered(snapshot: Snapshot, errors: Sequence[Mapping[str, Any]]) -> list[Re
     if slow:
         lines += [Text(""), Text("slower than other seeds of their arm", style="bold"), *slow]
     if errors:
-        where = f"{snapshot.location}/{TRAJECTORIES}/{errors[0]['trajectory_id']}/failure.json"
+        place = snapshot.location.partition("?")[0]  # without the options of a URI
+        where = f"{place}/{TRAJECTORIES}/{errors[0]['trajectory_id']}/failure.json"
         lines += [Text(""), Text("last errors", style="bold red"), *(_error(failure, snapshot) for failure in errors[:SHOWN])]
         lines += [Text(f"The whole traceback: {where}")]
         lines += [Text("Mend the cause; the launch with --only failed runs just these again.")]

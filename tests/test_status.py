@@ -1,103 +1,25 @@
 """Status: counted and timed from a folder whose files and times are known by hand, and of a study that is really launched."""
 
 import json
-import os
 import shutil
-import subprocess
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from sweep import listing
-from sweep.folder import StudyFolder
 from sweep.lease import STALE_SECONDS, held
-from sweep.plan import Plan, make_plan
 from sweep.status import main
-from sweep.study import Study
-from tests.conftest import TINY_STUDY, StudyWriter
+from tests.conftest import StudyWriter
+from tests.half_done import LAUNCH, NOW, Planted, half_done
 from tests.launching import Launch, round_files
 from trainables.corpus import Corpus
-from trainables.errors import ComputationError
-from trainables.ledger import Ledger
-from trainables.spec import Execution, TrajectorySpec
-from trainables.storage import LocalStorage
-from trainables.trajectory import rounds
-
-LAUNCH = "20260101T000000-abcdef"
-NOW = 4_000_000_000.0
-"""Later than any file that a test leaves with the time at which it was really written."""
-
-
-class Planted:
-    """The tiny study (two seeds of random, entropy and the full-data model; four rounds, or one), as far as a test takes it."""
-
-    def __init__(self, place: Path, corpus: Corpus) -> None:
-        self.root = place / "tiny"
-        self.corpus = corpus
-        self.storage = LocalStorage(self.root)
-        self.folder = StudyFolder(self.storage)
-        self.plan: Plan = make_plan(Study.model_validate(TINY_STUDY), corpus)
-        self.folder.save(Study.model_validate(TINY_STUDY), self.plan, corpus)
-        self.launched()
-
-    def launched(self, age: float = 7200, **record: Any) -> None:
-        """The record of the launch, written so many seconds ago by a machine whose clock is a day late."""
-        begun = datetime.fromtimestamp(NOW - age - 86_400, UTC).isoformat()
-        self.folder.write_launch(LAUNCH, {"begun": begun, "outcome": "running"} | record)
-        self.age(f"launches/{LAUNCH}.json", age)
-
-    def age(self, name: str, seconds: float) -> None:
-        os.utime(self.root / name, (NOW - seconds, NOW - seconds))
-
-    def fail(self, spec: TrajectorySpec, age: float) -> None:
-        """The last attempt of a trajectory failed so many seconds ago."""
-        ledger = Ledger(self.folder.trajectory(spec.trajectory_id), spec)
-        ledger.record_failure(ComputationError("the training loss is nan\nand more"), {"launch": LAUNCH, "host": "n1"})
-        self.age(f"trajectories/{spec.trajectory_id}/failure.json", age)
-
-    def retry(self, spec: TrajectorySpec, age: float) -> None:
-        """The launch began a trajectory a second time."""
-        name = f"trajectories/{spec.trajectory_id}/attempts/0002.json"
-        self.storage.write(name, json.dumps({"launch": LAUNCH, "first_round": 1}).encode())
-        self.age(name, age)
-
-    def spec(self, acquisition: str, seed: int) -> TrajectorySpec:
-        return next(spec for spec in self.plan.specs.values() if (spec.acquisition, spec.seed) == (acquisition, seed))
-
-    def compute(self, spec: TrajectorySpec, num_rounds: int, ages: list[float], launch: str = LAUNCH) -> None:
-        """So many rounds, the attempt and then each round so many seconds old."""
-        ledger = Ledger(self.storage.folder(f"trajectories/{spec.trajectory_id}"), spec)
-        ledger.read()
-        attempt = ledger.begin_attempt(launch, {})
-        source = rounds(spec, self.corpus, [], Execution())
-        for _ in range(num_rounds):
-            ledger.append(next(source), attempt)
-        if num_rounds == spec.num_rounds:
-            ledger.seal()
-        place = self.root / "trajectories" / spec.trajectory_id
-        for path, age in zip([place / "attempts" / "0001.json", *sorted((place / "rounds").glob("*.json"))], ages, strict=True):
-            os.utime(path, (NOW - age, NOW - age))
-
-    def status(self, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-        assert main([str(self.root), "--json"]) == 0
-        found: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return found
 
 
 @pytest.fixture
 def planted(tmp_path: Path, corpus: Corpus) -> Planted:
-    """Done: random of seed 0. Running: entropy of seed 0, since an hour without a round. Failed: random of seed 1. The rest waits."""
-    study = Planted(tmp_path, corpus)
-    study.compute(study.spec("random", 0), 4, [7000, 6000, 3000, 2000, 1000])
-    study.compute(study.spec("entropy", 0), 2, [4000, 3800, 3650])
-    study.compute(study.spec("random", 1), 1, [900, 500])
-    study.fail(study.spec("random", 1), 400)
-    return study
+    return half_done(tmp_path, corpus)
 
 
 @pytest.fixture
@@ -268,167 +190,6 @@ def test_watching_is_ended_with_ctrl_c(running: Planted, capsys: pytest.CaptureF
     assert main([str(running.root), "--watch"]) == 130
     assert pauses == [5.0] * 3
     assert capsys.readouterr().out.count("1 of 6 trajectories done") == 3, "in a log file, one below the other"
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--watch", "0"], "--watch 0: must be a number of seconds above 0"),
-        (["--watch", "nan"], "--watch nan: must be a number of seconds above 0"),
-        (["--watch", "--json"], "without --disk and --json"),
-        (["--watch", "--disk"], "without --disk and --json"),
-    ],
-)
-def test_options_that_make_no_sense(planted: Planted, capsys: pytest.CaptureFixture[str], options: list[str], message: str) -> None:
-    assert main([str(planted.root), *options]) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_files_that_vanish_or_are_half_written_are_not_there_yet(
-    running: Planted, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ledgers = running.root / "trajectories"
-    failed, done = (ledgers / running.spec("random", seed).trajectory_id for seed in (1, 0))
-    (failed / "failure.json").write_text('{"error": "Comp')
-    running.age(f"trajectories/{failed.name}/failure.json", 400)
-    (done / "rounds" / ".0004.json.tmp").write_text("{")
-    (done / "rounds" / "0003.json.unchained-1").write_text("{}")
-    (ledgers / "notes.txt").write_text("of a person")
-    real = listing._fill
-
-    def fill(trajectories: Any, files: Any) -> None:
-        real(trajectories, files)
-        shutil.rmtree(ledgers / running.spec("entropy", 0).trajectory_id)  # between the listing and the reading
-
-    monkeypatch.setattr(listing, "_fill", fill)
-    found = running.status(capsys)
-    assert found["rounds"] == 7
-    assert found["failed"] == [failed.name]
-    assert found["failures"] == []
-    assert found["trajectories"]["running"] == 0
-
-
-def test_a_folder_that_is_written_meanwhile(planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
-    """A ledger appears and vanishes, half of it, as fast as a thread can, while each view is made again and again."""
-    ledgers, stop, times = planted.root / "trajectories", threading.Event(), [0]
-    source = ledgers / planted.spec("random", 1).trajectory_id
-    target = ledgers / planted.spec("entropy", 1).trajectory_id
-
-    def disturb() -> None:
-        while not stop.is_set():
-            shutil.copytree(source, target)
-            (target / "failure.json").write_text("{")
-            (target / "rounds" / "0000.json").unlink()
-            shutil.rmtree(target)
-            times[0] += 1
-
-    thread = threading.Thread(target=disturb)
-    thread.start()
-    try:
-        for _ in range(40):
-            for options in ([], ["--json"], ["--disk"]):
-                assert main([str(planted.root), *options]) == 0
-    finally:
-        stop.set()
-        thread.join()
-    assert capsys.readouterr().out.count("of 6 trajectories done") == 40
-    assert times[0] > 40
-
-
-@pytest.mark.parametrize("text", ["protocol: 3", "- a list", "protocol: {label_budgets: [10]}", "a: [", ""])
-def test_a_damaged_study_file_is_told(planted: Planted, capsys: pytest.CaptureFixture[str], text: str) -> None:
-    (planted.root / "study.yaml").write_text(text)
-    assert main([str(planted.root)]) == 2
-    assert "study.yaml is damaged" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("a file")])
-def test_what_is_no_study_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Any) -> None:
-    make(tmp_path / "place")
-    assert main([str(tmp_path / "place")]) == 2
-    error = capsys.readouterr().err
-    assert str(tmp_path / "place") in error.replace("\n", "")
-    assert len(error.strip().splitlines()) <= 2
-
-
-def test_disk(planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
-    stranger = planted.root / "trajectories" / "0123456789abcdef"
-    stranger.mkdir()
-    (stranger / "spec.json").write_bytes(b"x" * 50_000)
-    aside = planted.root / "trajectories" / planted.spec("entropy", 0).trajectory_id / "rounds" / "0003.json.unchained-1"
-    aside.write_bytes(b"y" * 700)
-    (planted.root / "tensorboard" / "one").mkdir(parents=True)
-    (planted.root / "tensorboard" / "one" / "events").write_bytes(b"z" * 300)
-    assert main([str(planted.root), "--disk", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["kinds"]["rounds"]["files"] == 7
-    assert found["kinds"]["rounds set aside"] == {"files": 1, "bytes": 700}
-    assert found["kinds"]["tensorboard"] == {"files": 1, "bytes": 300}
-    total = sum(path.stat().st_size for path in planted.root.rglob("*") if path.is_file())
-    assert sum(kind["bytes"] for kind in found["kinds"].values()) == total
-    assert next(iter(found["largest"].items())) == (stranger.name, {"bytes": 50_000, "what": "no cell's"})
-    assert "random p=0.25, seed 0" in {one["what"] for one in found["largest"].values()}
-    # the last round of the finished trajectory has predictions
-    predictions = f"trajectories/{planted.spec('random', 0).trajectory_id}/predictions"
-    assert [(item["paths"], item["bytes"]) for item in found["removable"]] == [
-        (["trajectories/0123456789abcdef"], 50_000),
-        ([predictions], (planted.root / predictions / "0003.npz").stat().st_size),
-        ([str(aside.relative_to(planted.root))], 700),
-        (["tensorboard"], 300),
-    ]
-    assert main([str(planted.root), "--disk"]) == 0
-    assert f"  rm -r {planted.root}/trajectories/0123456789abcdef\n" in capsys.readouterr().out
-
-
-def test_the_commands_that_disk_tells_remove_what_they_say_and_nothing_else(planted: Planted, capsys: pytest.CaptureFixture[str]) -> None:
-    """Predictions of a trajectory that is not finished are left: without them it could not go on."""
-    ledgers = planted.root / "trajectories"
-    done, unfinished = (ledgers / planted.spec(name, 0).trajectory_id for name in ("random", "entropy"))
-    (unfinished / "predictions").mkdir()
-    (unfinished / "predictions" / "0001.npz").write_bytes(b"x" * 10)
-    (ledgers / "0123456789abcdef").mkdir()
-    (ledgers / "0123456789abcdef" / "spec.json").write_bytes(b"{}")
-    (done / "rounds" / "0001.json.unchained-1").write_bytes(b"{}")
-    (done / "rounds" / ".0002.json.1234abcd.tmp").write_bytes(b"{")
-    (planted.root / "report").mkdir()
-    (planted.root / "report" / "report.html").write_bytes(b"<html>")
-    before = {path for path in planted.root.rglob("*") if path.is_file()}
-    assert main([str(planted.root), "--disk", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)["removable"]
-    assert {path for path in planted.root.rglob("*") if path.is_file()} == before, "status removes nothing itself"
-    for item in told:
-        for command in item["commands"]:
-            subprocess.run(command, shell=True, check=True)
-    gone = {str(path.relative_to(planted.root)) for path in before if not path.exists()}
-    assert gone == {
-        f"trajectories/{done.name}/predictions/0003.npz",
-        "trajectories/0123456789abcdef/spec.json",
-        f"trajectories/{done.name}/rounds/0001.json.unchained-1",
-        f"trajectories/{done.name}/rounds/.0002.json.1234abcd.tmp",
-        "report/report.html",
-    }
-    assert len(gone) == sum(item["files"] for item in told)
-    assert main([str(planted.root), "--disk"]) == 0
-    assert "could be removed" not in capsys.readouterr().out
-
-
-def test_disk_warns_while_a_launch_runs(running: Planted, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(running.root), "--disk"]) == 0
-    assert "a launch is running: remove nothing before it has ended" in capsys.readouterr().out
-
-
-def test_finished_trajectories_are_told_from_the_listing(
-    tmp_path: Path, corpus: Corpus, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No file of a finished trajectory is read: what is, is counted here."""
-    study = Planted(tmp_path, corpus)
-    sealed = study.spec("random", 0)
-    study.compute(sealed, 4, [7000, 6000, 3000, 2000, 1000])
-    read: list[str] = []
-    real = LocalStorage.read
-    monkeypatch.setattr(LocalStorage, "read", lambda self, name: read.append(name) or real(self, name))
-    study.status(capsys)
-    assert sorted(read) == sorted(["plan.json", "study.yaml", f"launches/{LAUNCH}.json", "lease.json"])
 
 
 def test_a_launch_is_seen_while_it_runs_and_afterwards(study_file: StudyWriter, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
