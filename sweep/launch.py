@@ -69,6 +69,10 @@ class Request:
         done = self.folder.rounds_done(spec.trajectory_id for spec in self.remaining(self.folder))
         return estimate(self.plan, self.calibration, self.study.resources, done)
 
+    def part(self) -> list[str] | None:
+        """The ids of what this launch may run, if that is not the whole study."""
+        return sorted(self.selected) if len(self.selected) < len(self.plan.specs) else None
+
     def remaining(self, folder: StudyFolder) -> list[TrajectorySpec]:
         """What this launch has still to run, in order."""
         return [spec for spec in self.plan.remaining(folder.finished()) if spec.trajectory_id in self.selected]
@@ -204,7 +208,7 @@ def _run_under_lease(request: Request, command: list[str], output: Console, *, o
         folder = StudyFolder.existing(context.study, context.patience_seconds)
         remaining = request.remaining(folder)
         record = circumstances(command) | {"begun": now(), "study": request.study.resolved(), "to_run": len(remaining)}
-        record["estimate"] = request.estimate()
+        record |= {"selected": request.part(), "estimate": request.estimate()}
         folder.check(request.study, request.corpus)  # again: another launch may have come in between
         if remaining and on_cluster:
             plugins = tuple(sorted({stated for spec in remaining for stated in spec.plugins}))

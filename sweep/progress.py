@@ -1,8 +1,8 @@
 """What a person sees while a study runs: trajectories, rounds, failures and when it will be done.
 
-On a terminal a few lines are kept up to date, of at most 80 columns: the totals, and below them each running trajectory while these are
-few, else each arm while those are few. Four trajectories and four thousand are both told at a glance; a line for each of a hundred would
-be none. Elsewhere (a log file) the totals are written now and then.
+On a terminal a few lines are kept up to date, none wider or more than it has room for: the totals, and below them each running trajectory
+while these are few, else each arm while those are few. Four trajectories and four thousand are both told at a glance; a line for each of
+a hundred would be none. Elsewhere (a log file) the totals are written now and then.
 """
 
 import time
@@ -25,6 +25,9 @@ LOG_SECONDS = 15.0
 
 MOST_LINES = 10
 """Lines below the totals: of running trajectories, or of arms."""
+
+TOTALS = 2
+"""Lines of the totals on a terminal."""
 
 
 @dataclass
@@ -63,7 +66,8 @@ class Progress:
         self.computed_seconds = 0.0
         """Seconds of computing in the rounds that this launch has finished."""
         self._cost_spent, self._cost_open = 0.0, sum(map(self.cost_left, remaining))
-        self._running: set[str] = set()
+        self._running: dict[str, float] = {}
+        """By id, when the present round began."""
         self._specs = remaining
         self._arms: defaultdict[Arm, _Tally] = defaultdict(_Tally)
         for spec in remaining.values():
@@ -96,8 +100,8 @@ class Progress:
         """A trial began to compute a trajectory, perhaps again."""
         self._first_start = self._first_start or time.monotonic()
         if trajectory_id not in self._running:
-            self._running.add(trajectory_id)
             self._tally(trajectory_id).running += 1
+        self._running[trajectory_id] = time.monotonic()
 
     def round_finished(self, trajectory_id: str, rounds: int, seconds: float = 0.0) -> None:
         """A trajectory has so many rounds now, the last of which took so many seconds of computing."""
@@ -108,6 +112,8 @@ class Progress:
         cost = sum(self._costs[trajectory_id][before:rounds])
         self._cost_spent += cost
         self._cost_open -= cost
+        if rounds > before and trajectory_id in self._running:
+            self._running[trajectory_id] = time.monotonic()
         if not self._live and time.monotonic() - self._logged > LOG_SECONDS:
             self._logged = time.monotonic()
             self._console.print(self._line())
@@ -122,12 +128,14 @@ class Progress:
             self._tally(trajectory_id).failed += 1
             self.failed[trajectory_id] = error
             self._cost_open -= self.cost_left(trajectory_id)
-            self._console.print(f"[red]failed[/] {trajectory_id}: {escape(error)}", highlight=False, soft_wrap=True)
+            self._console.print(f"[red]failed[/] {self._named(trajectory_id)}: {escape(error)}", highlight=False, soft_wrap=True)
 
     def lost(self, trajectory_id: str) -> None:
         """A worker vanished; Tune starts the trial again."""
         self._stopped(trajectory_id)
-        self._console.print(f"[yellow]lost a worker[/] in {trajectory_id}; it goes on from its last round", highlight=False)
+        self._console.print(
+            f"[yellow]lost a worker[/] in {self._named(trajectory_id)}; it goes on from its last round", highlight=False, soft_wrap=True
+        )
 
     def gave_up(self, trajectory_id: str, reason: str) -> None:
         """Tune does not start the trial again."""
@@ -140,7 +148,7 @@ class Progress:
     @property
     def running(self) -> AbstractSet[str]:
         """Trajectories that trials are computing."""
-        return self._running
+        return self._running.keys()
 
     @property
     def cost_spent(self) -> float:
@@ -158,15 +166,21 @@ class Progress:
 
     def _stopped(self, trajectory_id: str) -> None:
         if trajectory_id in self._running:
-            self._running.remove(trajectory_id)
+            del self._running[trajectory_id]
             self._tally(trajectory_id).running -= 1
+
+    def _named(self, trajectory_id: str) -> str:
+        """An id, and what it stands for."""
+        spec = self._specs[trajectory_id]
+        return escape(f"{trajectory_id} ({_arm(spec)}, seed {spec.seed})")
 
     def _tally(self, trajectory_id: str) -> _Tally:
         return self._arms[_arm(self._specs[trajectory_id])]
 
     def _line(self) -> Text:
-        """The totals, in a line of a log."""
-        return Text(f"{self._counts()} · {self._times()}")
+        """The totals in one line, or in two where one would be wrapped."""
+        counts, times = self._counts(), self._times()
+        return Text(f"{counts} · {times}" if len(counts) + len(times) + 3 <= self._console.width else f"{counts}\n{times}")
 
     def _counts(self) -> str:
         failed = f" · {len(self.failed):,} failed" if self.failed else ""
@@ -177,20 +191,32 @@ class Progress:
 
     def _display(self) -> Group:
         """The totals and what is below them; a line that is too long is cut, never wrapped."""
-        lines = [self._counts(), self._times(), *self._details()]
+        room = min(MOST_LINES, self._console.height - TOTALS - 1)
+        lines = [self._counts(), self._times(), *self._details(room)]
         return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
 
-    def _details(self) -> Iterator[str]:
-        """Each running trajectory, if they are few; else each arm, if those are."""
-        if len(self._running) <= MOST_LINES:
-            for trajectory_id in sorted(self._running, key=lambda i: (self._specs[i].seed, i)):
-                spec = self._specs[trajectory_id]
-                rounds = f"round {min(self._done[trajectory_id] + 1, spec.num_rounds)}/{spec.num_rounds}"
-                yield f"  {_arm(spec)}, seed {spec.seed}: {rounds}"
-        elif len(self._arms) <= MOST_LINES:
+    def _details(self, room: int) -> Iterator[str]:
+        """Each running trajectory, if there is room for them; else each arm, if there is for those."""
+        running = list(self._running.items())  # in one go: events come from another thread than this display
+        if len(running) <= room:
+            for trajectory_id, since in sorted(running, key=lambda item: (self._specs[item[0]].seed, item[0])):
+                yield self._detail(self._specs[trajectory_id], since)
+        elif len(self._arms) <= room:
             for arm, tally in self._arms.items():
                 failed = f", {tally.failed:,} failed" if tally.failed else ""
-                yield f"  {arm}: {tally.finished:,}/{tally.planned:,}, {tally.running:,} running{failed}"
+                yield self._beside(str(arm), f": {tally.finished:,}/{tally.planned:,}, {tally.running:,} running{failed}")
+
+    def _detail(self, spec: TrajectorySpec, since: float) -> str:
+        """What a running trajectory is at."""
+        number = min(self._done[spec.trajectory_id], spec.num_rounds - 1)
+        labels = f"{spec.label_budgets[number]:,}" if spec.label_budgets else "all"
+        at = f"round {number + 1}/{spec.num_rounds}, {labels} labels, {duration(time.monotonic() - since)}"
+        return self._beside(str(_arm(spec)), f", seed {spec.seed}: {at}")
+
+    def _beside(self, arm: str, text: str) -> str:
+        """A line with an arm, whose name (a plug-in's may be long) is cut before the numbers are."""
+        room = max(1, self._console.width - len(text) - 2)
+        return f"  {arm if len(arm) <= room else arm[: room - 1] + '…'}{text}"
 
     def _eta(self) -> str:
         if self._finished + len(self.failed) == len(self._total):

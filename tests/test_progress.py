@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from sweep.progress import Progress
@@ -45,9 +46,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def last_frame(progress: Progress, width: int = 80) -> list[str]:
-    """What stands on a terminal of that width now."""
-    console = Console(file=io.StringIO(), width=width)
+def last_frame(progress: Progress) -> list[str]:
+    """What stands on a terminal of 80 columns now."""
+    console = Console(file=io.StringIO(), width=80)
     console.print(progress._display())
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
 
@@ -61,8 +62,8 @@ def test_four_are_shown_each(spec: SpecFactory) -> None:
     assert last_frame(progress) == [
         "0/4 trajectories · 2 running",
         "1/16 rounds · 0 s · ETA 0 s",
-        "  entropy p=0.25 T=10, seed 0: round 2/4",
-        "  entropy p=0.25 T=10, seed 1: round 1/4",
+        "  entropy p=0.25 T=10, seed 0: round 2/4, 20 labels, 0 s",
+        "  entropy p=0.25 T=10, seed 1: round 1/4, 10 labels, 0 s",
     ]
 
 
@@ -82,7 +83,7 @@ def test_four_thousand_are_shown_by_arm(spec: SpecFactory) -> None:
     frame = last_frame(progress)
     assert frame[0] == "1/4,000 trajectories · 62 running · 1 failed"
     assert frame[2] == "  random p=0.25: 1/2,000, 31 running"
-    assert frame[3].startswith("  my_own_package.acquisition_functions:with_a_long_name p=0.25 T=50: 0/2,000")
+    assert frame[3] == "  my_own_package.acquisition_functions:with_a_lo…: 0/2,000, 31 running, 1 failed"
     assert len(frame) == 4
     assert max(map(len, frame)) <= 80
 
@@ -93,3 +94,35 @@ def test_many_arms_and_many_trials_are_the_totals_alone(spec: SpecFactory) -> No
     for trajectory_id in specs:
         progress.started(trajectory_id)
     assert len(last_frame(progress)) == 2
+
+
+@pytest.mark.parametrize(("height", "lines"), [(24, 7), (8, 7), (7, 4), (4, 2)])
+def test_it_never_needs_more_lines_than_there_are(spec: SpecFactory, height: int, lines: int) -> None:
+    """Five of two arms run: a line each, or if these do not fit a line for each arm, or the totals alone."""
+    specs = {one.trajectory_id: one for seed in range(9) for p in (0.1, 0.2) for one in [spec(seed=seed, dropout_rate=p)]}
+    progress = Progress(Console(file=Terminal(), width=80, height=height), specs, dict.fromkeys(specs, 4.0), {})
+    for trajectory_id in list(specs)[:5]:
+        progress.started(trajectory_id)
+    assert len(last_frame(progress)) == lines < height
+
+
+def test_totals_are_never_wrapped(spec: SpecFactory) -> None:
+    """One line where it fits, else two: of 123,456 trajectories at 80 columns, of which a tenth failed."""
+    one = spec()
+    specs = dict.fromkeys((f"{number:016x}" for number in range(123_456)), one)
+    console = Console(file=io.StringIO(), width=80)
+    with Progress(console, specs, dict.fromkeys(specs, 4.0), {}) as progress:
+        progress.failed |= dict.fromkeys(list(specs)[:12_345], "a loss of nan")
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "0/123,456 trajectories · 0 running · 12,345 failed",
+        "0/493,824 rounds · 0 s · ETA ...",
+    ]
+
+
+def test_who_failed_is_told_by_arm_and_seed(spec: SpecFactory) -> None:
+    one = spec(seed=7)
+    console = Console(file=io.StringIO(), width=80)
+    progress = Progress(console, {one.trajectory_id: one}, {one.trajectory_id: 1.0}, {})
+    progress.started(one.trajectory_id)
+    progress.ended(one.trajectory_id, "a loss of nan")
+    assert console.file.getvalue() == f"failed {one.trajectory_id} (random p=0.25, seed 7): a loss of nan\n"  # type: ignore[attr-defined]

@@ -46,16 +46,25 @@ def test_who_may_know_ray_and_torch(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["analysis.report", "sweep.launch", "trainables.spec", "trainables.ledger", "trainables.storage", "trainables.acquisition"]
+    "module",
+    [
+        "analysis.report",
+        "sweep.launch",
+        "sweep.status",
+        "trainables.spec",
+        "trainables.ledger",
+        "trainables.storage",
+        "trainables.acquisition",
+    ],
 )
 def test_what_starts_fast_loads_neither_torch_nor_ray(module: str) -> None:
     program = f"import sys, {module}; print([name for name in ('torch', 'ray') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
-def test_planning_loads_no_tables() -> None:
+def test_planning_and_status_load_no_tables() -> None:
     """Pandas is half of what a dry run would import, and only reviews in tables need it."""
-    program = "import sys, sweep.launch; print('pandas' in sys.modules)"
+    program = "import sys, sweep.launch, sweep.status; print('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "False"
 
 
