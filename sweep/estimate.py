@@ -90,10 +90,10 @@ def _request(plan: Plan, corpus: Corpus, resources: Resources) -> str:
         "spec": _shape(most).canonical_json(),
         "execution": asdict(execution_of(resources)),
         "acquisitions": _slow_choices(specs),
-        "num_inputs": corpus.num_inputs,
+        "num_embeddings": corpus.num_embeddings,
+        "num_features": corpus.num_features,
         "num_classes": len(corpus.class_names),
         "lengths": [int(length) for length in quantiles],
-        "has_features": corpus.train.features_NF is not None,
     }
     return json.dumps(request, sort_keys=True)
 

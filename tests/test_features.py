@@ -32,7 +32,7 @@ def test_a_seeded_quarter_of_each_class_is_tested_on(files: tuple[str, str]) -> 
     check(corpus)
     assert corpus.class_names == ("no", "yes")
     assert sorted(corpus.test.labels_N.tolist()) == [0, 1]
-    assert corpus.num_inputs == 4
+    assert corpus.num_features == 4
     assert corpus.train.features_NF is not None
     rows = corpus.train.features_NF[:, 0] // 4
     assert (corpus.train.labels_N == rows % 2).all()  # classes still belong to their reviews
@@ -70,7 +70,7 @@ def test_what_is_no_matrix_is_refused(tmp_path: Path, x: Any, y: Any, message: s
 def test_files_that_are_no_numpy_arrays_are_refused(tmp_path: Path, files: tuple[str, str]) -> None:
     (tmp_path / "text.npy").write_text("1,2,3")
     np.savez(tmp_path / "several.npz", a=np.zeros(3))
-    for name, message in (("text.npy", "cannot be read as a NumPy file"), ("no.npy", "No such file"), ("several.npz", "several arrays")):
+    for name, message in (("text.npy", "no NumPy file of numbers or words"), ("no.npy", "not a file"), ("several.npz", "several arrays")):
         with pytest.raises(RequestError, match=message):
             read((str(tmp_path / name), files[1]))
     other = saved(tmp_path, "wide.npy", np.zeros((2, 5))), saved(tmp_path, "ty.npy", ["no", "yes"])

@@ -8,6 +8,7 @@ from tests.conftest import SpecFactory
 from tests.test_trajectory import acquired, run, science
 from trainables.classifier import Batch, Weights
 from trainables.corpus import Corpus, of_features
+from trainables.errors import ComputationError
 from trainables.mc_dropout import Distributions, ThinnedNetworks
 from trainables.mlp import Mlp
 from trainables.spec import Execution, TrajectorySpec
@@ -99,6 +100,11 @@ def test_trajectories_have_the_same_oracles(mlp: SpecFactory, vectors: Corpus) -
     assert bald[0].row.initial_weights_hash == random[0].row.initial_weights_hash
     assert science(run(mlp(acquisition="bald", mc_passes=4), vectors, bald[:2])) == science(bald)
     assert bald[0].row.acquired_mean_length == 1.0
+
+
+def test_a_corpus_without_features_is_refused_with_the_round(mlp: SpecFactory, corpus: Corpus) -> None:
+    with pytest.raises(ComputationError, match=r"round 0: the classifier mlp reads features, but the corpus \(synthetic\) has none"):
+        run(mlp(corpus=corpus.digest), corpus)
 
 
 def test_padding_of_a_batch_does_not_reach_it(mlp: SpecFactory) -> None:

@@ -23,7 +23,7 @@ import torch
 
 from trainables.acquisition import AcquisitionFunction, acquisition_function, select_greedily
 from trainables.classifier import Classifier, Weights, classifier_of
-from trainables.corpus import Reviews
+from trainables.corpus import Corpus, Reviews
 from trainables.execution import make_deterministic
 from trainables.mc_dropout import ThinnedNetworks
 from trainables.spec import Execution, TrajectorySpec
@@ -56,11 +56,12 @@ class Request:
     execution: Execution
     acquisitions: dict[str, int]
     """Names of the acquisition functions, each with its T."""
-    num_inputs: int
+    num_embeddings: int
+    num_features: int
+    """F; 0 where the corpus has none."""
     num_classes: int
     lengths: list[int]
     """Of some reviews, as long as the corpus's."""
-    has_features: bool
 
     @classmethod
     def from_json(cls, text: str) -> "Request":
@@ -74,14 +75,15 @@ def calibrate(request: Request) -> dict[str, Any]:
     """The fields of `sweep.cost.Rates`, and ``devices``, the GPUs that are here."""
     make_deterministic(request.execution)
     classifier = classifier_of(request.spec, request.execution)
-    reviews = _made_up(request)
+    corpus = _made_up(request)
+    num_inputs = classifier.num_inputs(corpus)
     timed = partial(_timed, trial_clock(request.execution))
-    start = classifier.initial_weights(request.num_inputs, request.num_classes, 0)
-    drawn_seconds = timed(lambda: classifier.initial_weights(request.num_inputs, request.num_classes, 0))
-    pass_seconds, token_seconds = _pass_rates(classifier, reviews, request, timed)
+    start = classifier.initial_weights(num_inputs, request.num_classes, 0)
+    drawn_seconds = timed(lambda: classifier.initial_weights(num_inputs, request.num_classes, 0))
+    pass_seconds, token_seconds = _pass_rates(classifier, corpus.train, start, timed)
     return {
         "round_seconds": ROUND_SECONDS + drawn_seconds,
-        "step_seconds": _step_seconds(classifier, reviews, start, timed),
+        "step_seconds": _step_seconds(classifier, corpus.train, start, timed),
         "pass_seconds": pass_seconds,
         "token_seconds": token_seconds,
         "choice_seconds": {name: _choice_seconds(name, passes, request, timed) for name, passes in request.acquisitions.items()},
@@ -89,14 +91,14 @@ def calibrate(request: Request) -> dict[str, Any]:
     }
 
 
-def _made_up(request: Request) -> Reviews:
+def _made_up(request: Request) -> Corpus:
     """Random reviews of the given lengths, a few hundred of them."""
     rng = np.random.default_rng(0)
     lengths_N = rng.choice(np.array(request.lengths, dtype=np.int32), MANY)
-    V = 2 if request.has_features else request.num_inputs
-    token_ids_NL = rng.integers(0, V, (MANY, int(lengths_N.max()))).astype(np.int32)
-    features_NF = rng.normal(size=(MANY, request.num_inputs)).astype(np.float32) if request.has_features else None
-    return Reviews(token_ids_NL, lengths_N, rng.integers(0, request.num_classes, MANY).astype(np.int32), features_NF)
+    token_ids_NL = rng.integers(0, request.num_embeddings, (MANY, int(lengths_N.max()))).astype(np.int32)
+    features_NF = rng.normal(size=(MANY, request.num_features)).astype(np.float32) if request.num_features else None
+    reviews = Reviews(token_ids_NL, lengths_N, rng.integers(0, request.num_classes, MANY).astype(np.int32), features_NF)
+    return Corpus("made up", reviews, reviews, tuple(map(str, range(request.num_classes))), request.num_embeddings)
 
 
 def trial_clock(execution: Execution) -> Callable[[], float]:
@@ -121,10 +123,9 @@ def _step_seconds(classifier: Classifier, reviews: Reviews, start: Weights, time
     return timed(lambda: fit(short, reviews, np.arange(MANY), start, 0)) / steps
 
 
-def _pass_rates(classifier: Classifier, reviews: Reviews, request: Request, timed: Timed) -> tuple[float, float]:
+def _pass_rates(classifier: Classifier, reviews: Reviews, start: Weights, timed: Timed) -> tuple[float, float]:
     """Seconds of a pass over nothing, and of each token in it: from a small and a large one."""
-    device = request.execution.device
-    weights = {name: value.to(device) for name, value in classifier.initial_weights(request.num_inputs, request.num_classes, 0).items()}
+    weights = {name: value.to(classifier.execution.device) for name, value in start.items()}
     networks = ThinnedNetworks(classifier, weights, 0)
 
     def one_pass(count: int) -> Callable[[], object]:

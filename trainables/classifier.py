@@ -28,7 +28,8 @@ import torch
 from torch import Tensor
 
 from trainables.arrays import Floats, Floats32, Rows
-from trainables.corpus import Reviews
+from trainables.corpus import Corpus, Reviews
+from trainables.errors import ComputationError
 from trainables.plugins import is_plugin, load
 from trainables.spec import SITES, Execution, TrajectorySpec
 from trainables.streams import INITIAL_WEIGHTS, stream
@@ -107,6 +108,18 @@ class Classifier(ABC):
         return hidden_NH
 
     # what follows is the same for all classifiers
+
+    def num_inputs(self, corpus: Corpus) -> int:
+        """What the first layer is as wide as: F, where it reads features, else V.
+
+        Raises:
+            ComputationError: it reads features, and the corpus has none.
+        """
+        if not self.reads_features:
+            return corpus.num_embeddings
+        if not corpus.num_features:
+            raise ComputationError(f"the classifier {self.spec.classifier} reads features, but the corpus ({corpus.source}) has none")
+        return corpus.num_features
 
     def initial_weights(self, num_inputs: int, num_classes: int, round_: int) -> Weights:
         """Fresh float32 weights of one round, on the CPU."""

@@ -78,10 +78,9 @@ class Corpus:
     """V, rows of the embedding matrix: the words kept, padding and unknown."""
 
     @property
-    def num_inputs(self) -> int:
-        """What a classifier's first layer is as wide as: F where there are features, else V."""
-        features_NF = self.train.features_NF
-        return self.num_embeddings if features_NF is None else features_NF.shape[1]
+    def num_features(self) -> int:
+        """F; 0 where there are none."""
+        return 0 if self.train.features_NF is None else self.train.features_NF.shape[1]
 
     @property
     def num_bytes(self) -> int:
@@ -141,7 +140,7 @@ def _rules(corpus: Corpus, reviews: Reviews) -> Iterator[tuple[str, bool]]:
         yield f"labels_N in 0..{C - 1}", bool(labels_N.min() >= 0 and labels_N.max() < C)
     x_NF = reviews.features_NF
     if x_NF is not None:
-        expected = (len(ids_NL), corpus.num_inputs if x_NF.ndim == 2 else "F")
+        expected = (len(ids_NL), corpus.num_features if x_NF.ndim == 2 else "F")
         yield (
             f"features_NF {expected}, float32, finite",
             x_NF.shape == expected and x_NF.dtype == np.float32 and bool(np.isfinite(x_NF).all()),

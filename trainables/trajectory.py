@@ -178,7 +178,7 @@ class _Steps:
     def train(self, labelled: Rows, weights: Weights | None, number: int) -> _Trained:
         """Fit on the labelled set less its validation part; from fresh weights unless rounds start warm."""
         if weights is None or not self.spec.warm_start:
-            weights = self.classifier.initial_weights(self.corpus.num_inputs, len(self.corpus.class_names), number)
+            weights = self.classifier.initial_weights(self.classifier.num_inputs(self.corpus), len(self.corpus.class_names), number)
         keys_N = stream(self.spec.seed, VALIDATION_KEYS, 0).random(len(self.corpus.train))[labelled]
         num_validation = int(self.spec.validation_fraction * len(labelled))
         by_key = labelled[np.argsort(keys_N, kind="stable")]
