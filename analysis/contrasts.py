@@ -117,14 +117,15 @@ def within(row: dict[str, Any], delta: float) -> bool:
 
 
 def per_cell(results: Results, curves: Curves, control: str) -> pd.DataFrame:
-    """ALC differences (seeds, contrasts) of every cell: MC arms against `control` and random, `control` against random.
+    """ALC differences (seeds, contrasts) of every cell: against `control` and random; of `control` itself, against random.
 
+    MC arms that model no uncertainty (p = 0 or T = 1) take no part.
     Columns are (arm, baseline) pairs; only seeds that have every cell are kept, so that signs can be flipped jointly.
     """
     columns: dict[tuple[str, str], pd.Series] = {}
     for arm in results.arms:
-        rivals = (control, RANDOM) if arm.models_uncertainty else (RANDOM,) if arm.acquisition == control else ()
-        for rival in rivals:
+        models_none = arm.mc_passes is not None and not arm.models_uncertainty
+        for rival in () if models_none or arm.acquisition == RANDOM else (RANDOM,) if arm.acquisition == control else (control, RANDOM):
             baseline = results.arm_of(Arm(rival, arm.dropout_rate, None))
             if baseline in curves.by_arm and len(curves.budgets) > 1:
                 columns[str(arm), str(baseline)] = pairs(curves.alc(arm), curves.alc(baseline))

@@ -21,11 +21,23 @@ STYLES = {
     "bald": ("#009E73", "D", "-."),
     "mean_std": ("#CC79A7", "v", "--"),
     "variation_ratio": ("#D55E00", "P", "-."),
+    "margin": ("#56B4E9", "<", "-"),
+    "least_confidence": ("#B8A800", ">", "-"),
+    "softmax_margin": ("#56B4E9", "<", "--"),
+    "softmax_least_confidence": ("#B8A800", ">", "--"),
+    "power_bald": ("#009E73", "*", ":"),
+    "batch_bald": ("#000000", "D", "-"),
+    "epig": ("#CC79A7", "X", "-"),
+    "k_center": ("#D55E00", "h", "--"),
+    "badge": ("#0072B2", "d", "--"),
 }
 """Colour, marker and line of an acquisition function."""
 
-OTHER_STYLES = [("#56B4E9", "X", "-"), ("#000000", "*", "--"), ("#B8A800", "<", "-.")]
-"""For those that are not named above: one of these by its name, the same in every figure."""
+OTHER_STYLES = [
+    ("#56B4E9", "1", "-."), ("#000000", "2", "--"), ("#B8A800", "3", "-."), ("#CC79A7", "4", ":"),
+    ("#E69F00", "x", "-"), ("#009E73", "+", "--"), ("#D55E00", "|", "-"), ("#0072B2", "p", ":"),
+]  # fmt: skip
+"""For plug-ins: one of these by its name, the same in every figure."""
 
 PAIR_STYLES = [("#0072B2", "o", "-"), ("#D55E00", "P", "-."), ("#009E73", "D", "--")]
 """For pairs of arms."""

@@ -89,7 +89,8 @@ def _warnings(results: Results, q1: dict[str, Any], q2: dict[str, Any]) -> list[
     pairs = [answer["n"] for answer in (q1, q2["contrasts"][0]) if answer["n"]]
     fewest = min([*pairs, len(results.seeds)])
     if fewest <= SMOKE_TEST_SEEDS:
-        found.append(f"{seeds(fewest)} in a pair: a smoke test, not a study; a confirmatory study starts at {CONFIRMATORY_SEEDS} seeds.")
+        smoke = f"{seeds(fewest)} with complete pairs: a smoke test, not a study"
+        found.append(f"{smoke}; a confirmatory study starts at {CONFIRMATORY_SEEDS} seeds.")
     twinless = [cell for cell in q2["cells"] if cell not in q2["contrasts"][0]["cells"]]
     if twinless and q2["contrasts"][0]["n"]:
         found.append(f"Q2 is not averaged over {', '.join(twinless)}: there is no {q2['deterministic']} at that dropout rate.")

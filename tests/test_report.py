@@ -67,7 +67,7 @@ class TestAStudyThatIsStillRunning:
         page = (study_folder / "report" / "report.html").read_text()
         assert "SYNTHETIC reviews" in page
         assert "Interim: 1 of 4 trajectories are not there" in page
-        assert "2 seeds in a pair: a smoke test" in page
+        assert "2 seeds with complete pairs: a smoke test" in page
 
     def test_a_failure_is_listed_with_its_error(self, study_folder: Path, corpus: Corpus) -> None:
         folder = StudyFolder(LocalStorage(study_folder))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.drawing import style_of
 from analysis.findings import findings
 from analysis.frames import read_study
 from analysis.secondary import along_the_curve, cells, cost, labels_to_reach, trends
@@ -17,6 +18,7 @@ from sweep.study import Study
 from tests.conftest import TINY_STUDY, RoundsReader
 from tests.planted import learning, planted, raised
 from tests.reporting import seal
+from trainables.acquisition import ACQUISITIONS
 from trainables.corpus import Corpus
 from trainables.spec import FULL_DATA
 from trainables.storage import LocalStorage
@@ -41,6 +43,30 @@ def test_every_cell_against_twin_and_random(read: RoundsReader) -> None:
     assert best["p_holm"] == pytest.approx(10 * 2 / 1024)
     assert {row["verdict"] for name, row in found.items() if "T=20" not in name} <= {"EQUIVALENT", "INCONCLUSIVE"}
     assert all(row["p_adjusted"] >= row["p_value"] for row in rows)
+
+
+def test_functions_that_read_no_passes_are_compared_too(read: RoundsReader) -> None:
+    """A deterministic function beside the twin (softmax_margin, or badge) against both; the twin against random; entropy against both."""
+    results = read(planted(acquisitions=("random", "softmax_entropy", "softmax_margin", "entropy")))
+    rows = cells(results, results.plan.q2, RNG(0))
+    assert {row["contrast"] for row in rows} == {
+        "softmax_entropy p=0.25 - random p=0.25",
+        "softmax_margin p=0.25 - random p=0.25",
+        "softmax_margin p=0.25 - softmax_entropy p=0.25",
+        "entropy p=0.25 T=10 - random p=0.25",
+        "entropy p=0.25 T=10 - softmax_entropy p=0.25",
+    }
+
+
+def test_passes_that_model_nothing_take_no_part(read: RoundsReader) -> None:
+    results = read(planted(passes=(1, 10)))
+    assert not [row for row in cells(results, results.plan.q2, RNG(0)) if "T=1 " in row["contrast"]]
+
+
+def test_every_built_in_acquisition_function_is_drawn_its_own_way() -> None:
+    styles = {name: tuple(style_of(name).values()) for name in ACQUISITIONS}
+    assert len(set(styles.values())) == len(ACQUISITIONS)
+    assert tuple(style_of("my_own:function").values()) not in styles.values()
 
 
 def test_along_the_curve(read: RoundsReader) -> None:
