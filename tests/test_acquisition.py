@@ -1,13 +1,17 @@
 """Scores against numbers known by hand; choosing, and the breaking of ties."""
 
+from collections.abc import Generator
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from trainables.acquisition import ACQUISITIONS, select
+from tests.distributions import keys
+from trainables.acquisition import ACQUISITIONS, select, select_greedily
 from trainables.arrays import Floats
+from trainables.errors import ComputationError
 from trainables.scores import bald, constant, entropy, least_confidence, margin, mean_std, variation_ratio
 
 CERTAIN_OPPOSITE = [[1.0, 0.0], [0.0, 1.0]]
@@ -90,3 +94,35 @@ def test_a_score_that_cannot_tell_reviews_apart_picks_as_random_does() -> None:
     one_pass = logs(np.random.default_rng(2).dirichlet([1, 1], size=(50, 1)))
     for name in ("bald", "mean_std", "variation_ratio"):
         assert select(ACQUISITIONS[name].score(one_pass), keys, 10).tolist() == select(np.zeros(50), keys, 10).tolist()
+
+
+class TestSelectGreedily:
+    def test_ties_go_to_the_smaller_key_and_nothing_is_taken_twice(self) -> None:
+        def constant() -> Generator[Floats, int, None]:
+            while True:
+                yield np.ones(9)
+
+        assert (select_greedily(constant(), keys(9), 9, "constant") == np.argsort(keys(9))).all()
+
+    def test_what_was_chosen_is_sent(self) -> None:
+        sent = []
+
+        def steps() -> Generator[Floats, int, None]:
+            scores = np.array([3.0, 1.0, 2.0])
+            while True:
+                sent.append((yield scores))
+
+        assert select_greedily(steps(), keys(3), 3, "steps").tolist() == [0, 2, 1]
+        assert sent == [0, 2]
+
+    @pytest.mark.parametrize(
+        ("scores", "message"),
+        [
+            ([np.zeros(3)], "mine ended after 1 of 2 reviews"),
+            ([np.zeros(4)], r"mine gave scores of shape \(4,\) for 3 reviews; it must be \(3,\)"),
+            ([np.zeros(3), np.array([0, np.nan, -np.inf])], "mine gave 2 scores that are not finite, of 3"),
+        ],
+    )
+    def test_errors_name_the_function(self, scores: list[Floats], message: str) -> None:
+        with pytest.raises(ComputationError, match=message):
+            select_greedily((one for one in scores), keys(3), 2, "mine")  # type: ignore[arg-type]
