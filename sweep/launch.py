@@ -186,7 +186,7 @@ def _launch(request: Request, options: argparse.Namespace, output: Console) -> i
     if not options.no_report and finished:
         report = [sys.executable, "-m", "analysis.report", request.folder.storage.location]
         reported = subprocess.run(report, check=False).returncode == 0
-    _say_end(request, len(finished), unfinished, ended.failed, output)
+    _say_end(request, finished, unfinished, ended.failed, output)
     return OK if reported and not unfinished else SOME_FAILED
 
 
@@ -252,13 +252,16 @@ def _shown(command: Sequence[str]) -> str:
     return shlex.join(["python", *command[1:]])
 
 
-def _say_end(request: Request, finished: int, unfinished: set[str], errors: Mapping[str, str], output: Console) -> None:
-    output.print(f"[bold]{finished:,} of {len(request.plan.specs):,} trajectories are finished[/]; results are in", highlight=False)
+def _say_end(request: Request, finished: set[str], unfinished: set[str], errors: Mapping[str, str], output: Console) -> None:
+    output.print(f"[bold]{len(finished):,} of {len(request.plan.specs):,} trajectories are finished[/]; results are in", highlight=False)
     output.print(f"  {escape(request.folder.storage.location)}", highlight=False, soft_wrap=True)
     for trajectory_id in sorted(unfinished & set(errors)):
         output.print(f"[red]failed[/] {trajectory_id}: {escape(errors[trajectory_id])}", highlight=False, soft_wrap=True)
     if unfinished - set(errors):
         output.print(f"[red]not finished[/], with no error reported: {', '.join(sorted(unfinished - set(errors)))}", highlight=False)
+    left_out = request.plan.specs.keys() - finished - request.selected
+    if left_out:
+        output.print(f"{len(left_out):,} were left out by --only or --seeds: without that, the command runs them", highlight=False)
     if unfinished:
         output.print("Mend the cause and give the same command again: only what failed is run.", highlight=False)
     else:

@@ -158,7 +158,7 @@ class Protocol(Section):
             raise ValueError(f"label_budgets must rise strictly, but are {list(budgets)}")
         strangers = sorted(set(self.mc_budgets) - set(budgets))
         if strangers:
-            raise ValueError(f"eval_mc_budgets {strangers} are not label budgets; choose from {list(budgets)}")
+            raise ValueError(f"eval_mc_budgets must be label budgets, but {strangers} are not; choose from {list(budgets)}")
         return self
 
     @property

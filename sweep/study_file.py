@@ -39,7 +39,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except OSError as error:
-        raise RequestError(f"{path}: cannot be read ({error.strerror}); give the path of a study file") from error
+        raise RequestError(
+            f"{path}: cannot be read ({error.strerror}); give the path of a study file, or the name of a shipped one (see README)"
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(raw, dict):

@@ -50,8 +50,8 @@ def test_cells_that_are_identically_zero_are_refused_by_name(corpus: Corpus, acq
     plan = planned(corpus, acquisition=[acquisition], dropout_rate=[0.0, 0.5], mc_passes=[1, 4])
     assert arms(plan) == {(acquisition, 0.5, 4)}
     assert plan.notes()[1] == {
-        f"{acquisition} is identically 0 without dropout, as random is": 4,
-        f"{acquisition} is identically 0 at T=1, as random is": 2,
+        f"{acquisition} is identically 0 without dropout, and would pick as random does": 4,
+        f"{acquisition} is identically 0 at T=1, and would pick as random does": 2,
     }
 
 
@@ -123,7 +123,7 @@ def test_seed_major_and_the_longest_first(corpus: Corpus) -> None:
 
 
 def test_budgets_beyond_the_pool(corpus: Corpus) -> None:
-    with pytest.raises(RequestError, match="label_budgets ends at 161, but the corpus has 160 training reviews; lower stop"):
+    with pytest.raises(RequestError, match="label_budgets ends at 161, but the corpus has 160 training reviews; let the last be"):
         make_plan(study(protocol={"label_budgets": [10, 161]}), corpus)
 
 

@@ -70,6 +70,7 @@ def test_a_selection_is_run_and_the_rest_is_left_for_later(study_file: StudyWrit
     path, storage = study_file(), tmp_path / "results"
     output = finish(path, storage, "--seeds", "1")
     assert "3 of 6 trajectories are finished" in output
+    assert "3 were left out by --only or --seeds: without that, the command runs them" in output
     sealed = {file.parent.name: file.stat().st_mtime_ns for file in storage.glob("tiny/trajectories/*/trajectory.parquet")}
     assert {json.loads((storage / "tiny/trajectories" / i / "spec.json").read_text())["seed"] for i in sealed} == {1}
     assert "6 of 6 trajectories are finished" in finish(path, storage)

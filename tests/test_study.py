@@ -124,7 +124,10 @@ def test_overrides(study_file: StudyWriter) -> None:
         ({"protocol": {"label_budgets": [40, 20]}}, "label_budgets must rise strictly"),
         ({"protocol": {"label_budgets": {"start": 1, "stop": 9}}}, "must be a list of numbers of labels, or {start, stop, growth}"),
         ({"protocol": {"label_budgets": {"start": 9, "stop": 9, "step": 1}}}, "stop above start"),
-        ({"protocol": {"eval_mc_budgets": [15]}}, "eval_mc_budgets [15] are not label budgets"),
+        (
+            {"protocol": {"eval_mc_budgets": [15]}},
+            "protocol: eval_mc_budgets must be label budgets, but [15] are not; choose from",
+        ),
         (
             {"data": {"source": "imbd"}},
             "data.source = 'imbd' must be one of imdb, csv, features, synthetic, or a plug-in as package.module:name; did you mean imdb?",

@@ -61,10 +61,12 @@ def _read(files: Files) -> tuple[Floats32, npt.NDArray[Any]]:
 
 
 def _array(path: str) -> npt.NDArray[Any]:
+    if not Path(path).is_file():
+        raise RequestError(f"{path}: not a file; give the NumPy file (.npy) of features or of classes")
     try:
         found = np.load(Path(path), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise RequestError(f"{path}: cannot be read as a NumPy file ({error}); save it with numpy.save, as .npy") from error
+        raise RequestError(f"{path}: no NumPy file of numbers or words; save it with numpy.save, as .npy") from error
     if not isinstance(found, np.ndarray):
         raise RequestError(f"{path}: an archive of several arrays; save the one array with numpy.save, as .npy")
     return found

@@ -58,6 +58,8 @@ class TableSource:
         """The two columns of a file, without a missing value."""
         try:
             table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, keep_default_na=False, na_values=[""])
+        except UnicodeDecodeError as error:
+            raise RequestError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from error
         except (OSError, ValueError) as error:
             raise RequestError(f"{path}: cannot be read as a table ({error})") from error
         missing = [column for column in (self.text, self.label) if column not in table.columns]
