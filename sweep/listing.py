@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from sweep.arm import Arm
-from sweep.folder import LAUNCHES, PLAN_FILE, STUDY_FILE, StudyFolder
+from sweep.folder import EVENT_FILES, LAUNCHES, PLAN_FILE, STUDY_FILE, StudyFolder
 from sweep.lease import holder_of
 from sweep.pace import Traced
 from sweep.snapshot import LaunchSeen, Snapshot
@@ -29,7 +29,7 @@ FAST_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 FAILURE = "failure.json"
 
-NOT_SHOWN = ("predictions", "report", "tensorboard")
+NOT_SHOWN = ("predictions", "report", EVENT_FILES, "wandb")
 """Folders that tell nothing of a study's progress."""
 
 MOST_ERRORS = 20

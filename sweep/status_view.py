@@ -102,7 +102,7 @@ def rendered(snapshot: Snapshot, errors: Sequence[Mapping[str, Any]]) -> list[Re
         where = f"{place}/{TRAJECTORIES}/{errors[0]['trajectory_id']}/failure.json"
         lines += [Text(""), Text("last errors", style="bold red"), *(_error(failure, snapshot) for failure in errors[:SHOWN])]
         lines += [Text(f"The whole traceback: {where}")]
-        lines += [Text("Mend the cause; the launch with --only failed runs just these again.")]
+        lines += [Text("Mend the cause and launch again: only what is not finished is run.")]
     return lines
 
 
