@@ -100,7 +100,7 @@ def test_many_arms_and_many_trials_are_the_totals_alone(spec: SpecFactory) -> No
 def test_it_never_needs_more_lines_than_there_are(spec: SpecFactory, height: int, lines: int) -> None:
     """Five of two arms run: a line each, or if these do not fit a line for each arm, or the totals alone."""
     specs = {one.trajectory_id: one for seed in range(9) for p in (0.1, 0.2) for one in [spec(seed=seed, dropout_rate=p)]}
-    progress = Progress(Console(file=Terminal(), width=80, height=height), specs, dict.fromkeys(specs, 4.0), {})
+    progress = Progress(Console(file=Terminal(), width=80, height=height), specs, dict.fromkeys(specs, (1.0,) * 4), {})
     for trajectory_id in list(specs)[:5]:
         progress.started(trajectory_id)
     assert len(last_frame(progress)) == lines < height
@@ -111,7 +111,7 @@ def test_totals_are_never_wrapped(spec: SpecFactory) -> None:
     one = spec()
     specs = dict.fromkeys((f"{number:016x}" for number in range(123_456)), one)
     console = Console(file=io.StringIO(), width=80)
-    with Progress(console, specs, dict.fromkeys(specs, 4.0), {}) as progress:
+    with Progress(console, specs, dict.fromkeys(specs, (1.0,) * 4), {}) as progress:
         progress.failed |= dict.fromkeys(list(specs)[:12_345], "a loss of nan")
     assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
         "0/123,456 trajectories · 0 running · 12,345 failed",
@@ -122,7 +122,7 @@ def test_totals_are_never_wrapped(spec: SpecFactory) -> None:
 def test_who_failed_is_told_by_arm_and_seed(spec: SpecFactory) -> None:
     one = spec(seed=7)
     console = Console(file=io.StringIO(), width=80)
-    progress = Progress(console, {one.trajectory_id: one}, {one.trajectory_id: 1.0}, {})
+    progress = Progress(console, {one.trajectory_id: one}, {one.trajectory_id: (0.25,) * 4}, {})
     progress.started(one.trajectory_id)
     progress.ended(one.trajectory_id, "a loss of nan")
     assert console.file.getvalue() == f"failed {one.trajectory_id} (random p=0.25, seed 7): a loss of nan\n"  # type: ignore[attr-defined]
