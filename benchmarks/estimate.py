@@ -69,7 +69,7 @@ def measure(study: Study, corpus: Corpus) -> dict[str, Seconds]:
     with ProcessPoolExecutor(calibration.places, spawn, _share, (corpus,)) as pool:
         specs = list(plan.specs.values())
         for spec, took in zip(specs, pool.map(compute, specs, [execution] * len(specs)), strict=True):
-            arm = str(Arm(spec.acquisition, spec.dropout_rate, spec.mc_passes))
+            arm = str(Arm.of_spec(spec))
             found[arm] = [a + b for a, b in zip(found[arm], (sum(estimated[spec.trajectory_id]), *took), strict=True)]
     return {arm: (seconds[0], seconds[1], seconds[2]) for arm, seconds in found.items()}
 

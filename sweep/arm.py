@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from trainables.acquisition import ACQUISITIONS
+from trainables.spec import TrajectorySpec
 
 
 class Arm(NamedTuple):
@@ -20,6 +21,11 @@ class Arm(NamedTuple):
         function = ACQUISITIONS.get(cell["acquisition"])
         uses_passes = function.prediction == "mc" if function else cell.get("uses_passes")  # recorded, for a plug-in that is not here
         return cls(cell["acquisition"], cell["dropout_rate"], cell["mc_passes"] if uses_passes else None)
+
+    @classmethod
+    def of_spec(cls, spec: TrajectorySpec) -> "Arm":
+        """The arm that a trajectory belongs to."""
+        return cls(spec.acquisition, spec.dropout_rate, spec.mc_passes)
 
     def __str__(self) -> str:
         """As the report names it."""

@@ -71,7 +71,7 @@ class Progress:
         self._specs = remaining
         self._arms: defaultdict[Arm, _Tally] = defaultdict(_Tally)
         for spec in remaining.values():
-            self._arms[_arm(spec)].planned += 1
+            self._arms[Arm.of_spec(spec)].planned += 1
         self._finished = 0
         self.failed: dict[str, str] = {}
         """Errors of the trajectories that failed, by id."""
@@ -172,10 +172,10 @@ class Progress:
     def _named(self, trajectory_id: str) -> str:
         """An id, and what it stands for."""
         spec = self._specs[trajectory_id]
-        return escape(f"{trajectory_id} ({_arm(spec)}, seed {spec.seed})")
+        return escape(f"{trajectory_id} ({Arm.of_spec(spec)}, seed {spec.seed})")
 
     def _tally(self, trajectory_id: str) -> _Tally:
-        return self._arms[_arm(self._specs[trajectory_id])]
+        return self._arms[Arm.of_spec(self._specs[trajectory_id])]
 
     def _line(self) -> Text:
         """The totals in one line, or in two where one would be wrapped."""
@@ -211,7 +211,7 @@ class Progress:
         number = min(self._done[spec.trajectory_id], spec.num_rounds - 1)
         labels = f"{spec.label_budgets[number]:,}" if spec.label_budgets else "all"
         at = f"round {number + 1}/{spec.num_rounds}, {labels} labels, {duration(time.monotonic() - since)}"
-        return self._beside(str(_arm(spec)), f", seed {spec.seed}: {at}")
+        return self._beside(str(Arm.of_spec(spec)), f", seed {spec.seed}: {at}")
 
     def _beside(self, arm: str, text: str) -> str:
         """A line with an arm, whose name (a plug-in's may be long) is cut before the numbers are."""
@@ -224,10 +224,6 @@ class Progress:
         if not self._cost_spent or self._first_start is None:
             return "ETA ..."
         return f"ETA {duration((time.monotonic() - self._first_start) * max(0.0, self._cost_open) / self._cost_spent)}"
-
-
-def _arm(spec: TrajectorySpec) -> Arm:
-    return Arm(spec.acquisition, spec.dropout_rate, spec.mc_passes)
 
 
 def duration(seconds: float) -> str:

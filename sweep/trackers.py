@@ -23,6 +23,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.markup import escape
 
+from sweep.arm import Arm
 from trainables.rounds import Row
 from trainables.spec import TrajectorySpec
 
@@ -92,8 +93,7 @@ def tracked(spec: TrajectorySpec, first_launch: str, root: Path) -> TrackedTrial
         first_launch: of the study's folder.
         root: folder for event files; the folder that it is in must exist.
     """
-    passes = "" if spec.mc_passes is None else f" T={spec.mc_passes}"
-    arm = f"{spec.acquisition} p={spec.dropout_rate}{passes}"
+    arm = str(Arm.of_spec(spec))
     config: dict[str, str | int | float] = {"trajectory_id": spec.trajectory_id, "first_launch": first_launch}
     config |= {"seed": spec.seed, "acquisition": spec.acquisition, "dropout_rate": spec.dropout_rate}
     if spec.mc_passes is not None:
