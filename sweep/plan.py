@@ -234,9 +234,9 @@ def _arm(
     """The acquisition and T that a cell amounts to, the reason where they are not its own, and whether it is refused."""
     function = acquisition_function(acquisition)
     if function.min_passes > 1 and drops_nothing:
-        return acquisition, mc_passes, f"{acquisition} is identically 0 without dropout, and would pick as random does", True
+        return acquisition, mc_passes, f"{acquisition} is identically 0 without dropout: it picks as random", True
     if mc_passes is not None and mc_passes < function.min_passes and function.prediction == "mc":
-        return acquisition, mc_passes, f"{acquisition} is identically 0 at T={mc_passes}, and would pick as random does", True
+        return acquisition, mc_passes, f"{acquisition} is identically 0 at T={mc_passes}: it picks as random", True
     notes = []
     if drops_nothing and acquisition in DETERMINISTIC_TWINS:
         notes.append(f"{acquisition} is {DETERMINISTIC_TWINS[acquisition]} without dropout")

@@ -123,7 +123,7 @@ def test_a_dry_run_writes_nothing_and_says_the_same_in_json(
     for line in (
         "10  cells (seed x acquisition x dropout rate x T, and full data)",
         " 4    of them share a trajectory: random does not depend on T",
-        " 2    of them refused: bald is identically 0 at T=1, and would pick as random does",
+        " 2    of them refused: bald is identically 0 at T=1: it picks as random",
         " 6  unique trajectories (18 rounds)",
         " 0  finished already",
         " 6  to run (18 rounds)",

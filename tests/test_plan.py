@@ -50,8 +50,8 @@ def test_cells_that_are_identically_zero_are_refused_by_name(corpus: Corpus, acq
     plan = planned(corpus, acquisition=[acquisition], dropout_rate=[0.0, 0.5], mc_passes=[1, 4])
     assert arms(plan) == {(acquisition, 0.5, 4)}
     assert plan.notes()[1] == {
-        f"{acquisition} is identically 0 without dropout, and would pick as random does": 4,
-        f"{acquisition} is identically 0 at T=1, and would pick as random does": 2,
+        f"{acquisition} is identically 0 without dropout: it picks as random": 4,
+        f"{acquisition} is identically 0 at T=1: it picks as random": 2,
     }
 
 
