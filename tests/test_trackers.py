@@ -237,6 +237,7 @@ class TestRequest:
 
 
 class TestTensorBoard:
+    @pytest.mark.slow
     def test_it_shows_what_the_ledger_has_across_two_launches(self, study_file: StudyWriter, tmp_path: Path) -> None:
         study, folder = study_file(**SLOWER), tmp_path / "results" / "tiny"
         stop_in_the_middle(study, tmp_path / "results")
